@@ -6,7 +6,7 @@ from typing import Any
 
 from blendnet.errors import BlendnetError
 
-TRAININGS = ("blended", "regular", "untrained")
+TRAININGS = ("blended", "regular", "untrained", "imagenet")
 _ID = re.compile(r"^(?P<network>[a-z0-9_:.]+)-(?P<attention>[a-z]+)(?P<heads>\d*)-(?P<training>[a-z]+)-s(?P<seed>\d+)$")
 
 
@@ -15,8 +15,8 @@ class Run:
     """One network of the sheet.
 
     network: name of a file in blendnet/models; attention: 'none' or name of a file in blendnet/attention;
-    heads: attention heads (0 with attention 'none'); training: 'blended', 'regular' or 'untrained' (the chance
-    row); seed: of weights, order and augmentation.
+    heads: attention heads (0 with attention 'none'); training: 'blended', 'regular', 'untrained' (the chance
+    row) or 'imagenet' (weights of others, a positive control); seed: of weights, order and augmentation.
     """
 
     network: str

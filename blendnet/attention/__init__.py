@@ -1,0 +1,30 @@
+"""Kinds of attention, one file each; a file's name is its name in the sheet, 'none' is the plain network.
+
+A file offers `replace(conv, *, heads, map_size, generator) -> nn.Module`: a module of the same shape in and
+out as the convolution it replaces. A module may also offer `matmul_flops() -> int`, the floating-point
+operations of one image outside its own Conv2d and Linear children, which blendnet.models.cost then counts.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+
+from blendnet.errors import BlendnetError, unknown
+
+
+def names() -> tuple[str, ...]:
+    """'none' and every attention kind of this folder, in alphabetical order; files with a leading _ are
+    private."""
+    return ("none", *sorted(m.name for m in iter_modules(__path__) if not m.name.startswith("_")))
+
+
+def load(name: str) -> ModuleType:
+    """The file of an attention kind. Raises BlendnetError for an unknown name, and for 'none', which has no
+    file."""
+    if name not in names():
+        raise unknown("attention", name, names())
+    if name == "none":
+        raise BlendnetError(
+            "attention 'none' replaces nothing and has no file; choose another kind to load one"
+        )
+    return import_module(f"{__name__}.{name}")

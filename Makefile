@@ -1,0 +1,79 @@
+# blendnet: `make demo` and `make test` set up what they need; see README.md.
+PROFILE ?= demo
+RESULTS ?= results
+DATA ?= $(if $(BLENDNET_DATA),$(BLENDNET_DATA),data)
+ONLY ?= *
+DEVICE ?= auto
+# The lock is for Python 3.11 and 3.12: brainscore-vision needs numpy<2, which ends there.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
+  $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && { echo $$p; break; }; done)
+BIN := .venv/bin
+READY := .venv/.ready
+FLAGS = --profile $(PROFILE) --results "$(RESULTS)" --data "$(DATA)" --only '$(ONLY)' --device $(DEVICE)
+BLENDNET := $(BIN)/blendnet
+
+.PHONY: help demo all train score-brain figures report verify test lint bench lock clean say setup
+help:
+	@sed -n 's/^#: //p' $(MAKEFILE_LIST)
+
+#: make demo         the whole chain on embedded images and a planted recording (about 5 min)
+#: make all          train, predict, score, correlate, draw, report      PROFILE=demo|cifar10|photos|blendeduibk|paper
+#: make train        blended images -> checkpoints                       DATA=folder RESULTS=folder ONLY='resnet18-*' DEVICE=cuda
+#: make score-brain  checkpoints -> activations -> scores
+#: make figures      tables -> figures (no GPU, no torch, never trains)
+#: make report       tables and figures -> report.html
+#: make verify       recompute a sample of stored scores and compare
+#: make test / lint / bench / clean
+
+say:
+	@echo "profile: $(PROFILE) (choose with PROFILE=demo|cifar10|photos|blendeduibk|paper), data: $(DATA)"
+
+setup: $(READY)
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "blendnet needs Python 3.11 or 3.12 (found neither); install one or set PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "setting up .venv from requirements.lock (about 6 GB, 1 to 4 minutes)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@awk '/^[A-Za-z]/{keep=/^uv==/} keep' requirements.lock > .venv/uv.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+demo: $(READY)
+	@$(MAKE) --no-print-directory all PROFILE=demo
+	@echo
+	@echo "figures: $(RESULTS)/demo/figures/   report: $(RESULTS)/demo/report.html"
+	@echo "real data next:"
+	@echo "  make all PROFILE=cifar10                 real photographs and monkey IT, fetched by itself"
+	@echo "  make all PROFILE=photos DATA=folder      your photographs and recordings (blendnet data fetch --help)"
+
+all: say $(READY)
+	@$(BLENDNET) all $(FLAGS)
+train: say $(READY)
+	@$(BLENDNET) train $(FLAGS)
+score-brain: say $(READY)
+	@$(BLENDNET) extract $(FLAGS)
+	@$(BLENDNET) score $(FLAGS)
+figures: say $(READY)
+	@$(BLENDNET) draw $(FLAGS)
+report: say $(READY)
+	@$(BLENDNET) report $(FLAGS)
+verify: say $(READY)
+	@$(BLENDNET) verify $(FLAGS)
+
+test: $(READY)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+lint: $(READY)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+bench: $(READY)
+	@for b in benchmarks/[a-z]*.py; do $(BIN)/python -m benchmarks.$$(basename $$b .py) || exit 1; done
+
+lock: $(READY)
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header requirements.in -o requirements.lock
+
+clean:
+	@rm -rf $(RESULTS)/$(PROFILE)/checkpoints $(RESULTS)/$(PROFILE)/activations $(RESULTS)/$(PROFILE)/cache \
+	  $(RESULTS)/$(PROFILE)/predictions $(RESULTS)/$(PROFILE)/scores $(RESULTS)/$(PROFILE)/manifests
+	@echo "removed the heavy products of profile $(PROFILE); tables, figures and report are kept"

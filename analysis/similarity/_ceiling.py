@@ -1,0 +1,159 @@
+"""How well could any model do: the reliability of a recording, and scores relative to it."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from blendnet.errors import BlendnetError, unknown
+
+# r/c: fraction of the reliability; r^2/c: explained over explainable variance, Brain-Score since January 2026;
+# (r/c)^2: Brain-Score before. Since c is a reliability, the largest r that any model can reach is sqrt(c), not c:
+# r/c may pass 1, r^2/c may not but for noise.
+NORMALISATIONS = ("r", "r/c", "r^2/c", "(r/c)^2", "r/sqrt(c)")
+
+
+class Ceiling(NamedTuple):
+    """value, lo, hi: float64 (n_neuroids,), the Spearman-Brown corrected split-half r and its 95 % interval."""
+
+    value: np.ndarray
+    lo: np.ndarray
+    hi: np.ndarray
+
+
+class Ceiled(NamedTuple):
+    """value: float64, the score by its ceiling, NaN where `below`; below: bool, ceiling under the threshold or none."""
+
+    value: np.ndarray
+    below: np.ndarray
+    normalisation: str
+
+
+class Interval(NamedTuple):
+    """A number and its 95 % interval, with how many values it rests on."""
+
+    value: float
+    lo: float
+    hi: float
+    n: int
+
+
+def spearman_brown(r: np.ndarray) -> np.ndarray:
+    """Reliability of a whole test from the correlation of its halves: 2r / (1 + r) (Spearman 1910, Brown 1910)."""
+    return 2.0 * r / (1.0 + r)
+
+
+def split_half(
+    trials: np.ndarray,
+    *,
+    n: int = 10,
+    seed: int | np.random.Generator = 1,
+    n_boot: int = 1000,
+    groups: np.ndarray | None = None,
+) -> Ceiling:
+    """Reliability of the mean response of each neuroid over the repetitions.
+
+    trials: (n_stimuli, n_repetitions, n_neuroids), NaN where a repetition was not shown. The repetitions are divided
+    into random halves n times, each half averaged over what was shown, the halves correlated over stimuli (those
+    shown in both), corrected by Spearman-Brown and averaged over the divisions: Brain-Score's internal consistency.
+    Interval: bootstrap over stimuli (over groups of them, where n_stimuli labels are given), n_boot resamples.
+    A neuroid without variation or with fewer than 3 stimuli in both halves is NaN. Raises BlendnetError for one
+    repetition only (published averages have no ceiling of their own).
+    """
+    trials = np.asarray(trials, dtype=np.float64)
+    if trials.ndim != 3:
+        raise BlendnetError(f"trials of shape {trials.shape} are not (n_stimuli, n_repetitions, n_neuroids)")
+    n_stimuli, n_repetitions, n_neuroids = trials.shape
+    if n_repetitions < 2:
+        raise BlendnetError(
+            "this recording has one repetition, so no split-half ceiling; leave the ceiling empty or take another one"
+        )
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n_stimuli) if groups is None else np.unique(groups, return_inverse=True)[1]
+    n_groups = int(labels.max()) + 1
+    counts = rng.multinomial(n_groups, np.full(n_groups, 1.0 / n_groups), size=n_boot)[:, labels]
+    weights = np.concatenate([np.ones((1, n_stimuli)), counts])
+    total = np.zeros((n_boot + 1, n_neuroids))
+    for _ in range(n):
+        first = np.zeros(n_repetitions, dtype=bool)
+        first[rng.permutation(n_repetitions)[: n_repetitions // 2]] = True
+        total += spearman_brown(_weighted_r(_mean(trials[:, first]), _mean(trials[:, ~first]), weights))
+    value, resampled = total[0] / n, total[1:] / n
+    lo, hi = np.full(n_neuroids, np.nan), np.full(n_neuroids, np.nan)
+    known = np.isfinite(value)
+    if n_boot and known.any():
+        lo[known], hi[known] = np.nanquantile(resampled[:, known], [0.025, 0.975], axis=0)
+    return Ceiling(value, lo, hi)
+
+
+def ceiled(
+    score: np.ndarray | float,
+    ceiling: np.ndarray | float,
+    *,
+    normalisation: str = "r/c",
+    threshold: float = 0.1,
+) -> Ceiled:
+    """A score by its ceiling, by a named rule; arrays of equal shape (a neuroid each) or two numbers.
+
+    normalisation: 'r', 'r/c', 'r^2/c', '(r/c)^2' or 'r/sqrt(c)'. A squared score keeps the sign of r, so that a
+    prediction that is wrong never looks right; for positive r the rules are Brain-Score's. Where the ceiling is below
+    `threshold`, NaN or missing the value is NaN and `below` true: a division by noise is no score.
+    """
+    r, c = np.asarray(score, dtype=np.float64), np.asarray(ceiling, dtype=np.float64)
+    below = ~(c >= threshold)
+    safe = np.where(below, 1.0, c)
+    if normalisation == "r":
+        value = r + 0.0 * safe
+    elif normalisation == "r/c":
+        value = r / safe
+    elif normalisation == "r^2/c":
+        value = r * np.abs(r) / safe
+    elif normalisation == "(r/c)^2":
+        value = (r / safe) * np.abs(r / safe)
+    elif normalisation == "r/sqrt(c)":
+        value = r / np.sqrt(safe)
+    else:
+        raise unknown("normalisation", normalisation, NORMALISATIONS)
+    return Ceiled(np.where(below, np.nan, value), below, normalisation)
+
+
+def with_interval(
+    values: np.ndarray, *, n: int = 1000, seed: int | np.random.Generator = 0, statistic: str = "median"
+) -> Interval:
+    """Median (or 'mean') of values (n_neuroids,), NaN left out, with a 95 % bootstrap interval over neuroids.
+
+    It says how the number would vary with other neuroids of the same population and the same stimuli. All NaN:
+    (nan, nan, nan, 0).
+    """
+    values = np.asarray(values, dtype=np.float64)
+    values = values[np.isfinite(values)]
+    if statistic not in ("median", "mean"):
+        raise unknown("statistic", statistic, ("median", "mean"))
+    if not len(values):
+        return Interval(float("nan"), float("nan"), float("nan"), 0)
+    take = np.median if statistic == "median" else np.mean
+    drawn = values[np.random.default_rng(seed).integers(len(values), size=(n, len(values)))]
+    lo, hi = np.quantile(take(drawn, axis=1), [0.025, 0.975])
+    return Interval(float(take(values)), float(lo), float(hi), len(values))
+
+
+def _mean(trials: np.ndarray) -> np.ndarray:
+    """Mean over the repetitions that were shown, (n_stimuli, n_repetitions, n_neuroids) -> (n_stimuli, n_neuroids)."""
+    shown = np.isfinite(trials)
+    count = shown.sum(axis=1)
+    return np.where(count > 0, np.where(shown, trials, 0.0).sum(axis=1) / np.maximum(count, 1), np.nan)
+
+
+def _weighted_r(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Pearson r of columns of a and b (n_stimuli, n_neuroids) with each row of weights; (n_weights, n_neuroids)."""
+    both = np.isfinite(a) & np.isfinite(b)
+    n = np.maximum(both.sum(axis=0), 1)
+    # Centring on all stimuli first keeps the differences of sums of squares accurate.
+    a = np.where(both, a - np.where(both, a, 0.0).sum(axis=0) / n, 0.0)
+    b = np.where(both, b - np.where(both, b, 0.0).sum(axis=0) / n, 0.0)
+    w = weights @ both
+    mean_a, mean_b = (weights @ a) / np.maximum(w, 1), (weights @ b) / np.maximum(w, 1)
+    cov = weights @ (a * b) - w * mean_a * mean_b
+    var_a, var_b = weights @ (a * a) - w * mean_a**2, weights @ (b * b) - w * mean_b**2
+    floor = 1e-12 * np.maximum((a * a).sum(axis=0), 1e-300), 1e-12 * np.maximum((b * b).sum(axis=0), 1e-300)
+    fine = (var_a > floor[0]) & (var_b > floor[1]) & (both.sum(axis=0) >= 3)
+    return np.where(fine, cov / np.sqrt(np.where(fine, var_a * var_b, 1.0)), np.nan)

@@ -1,0 +1,286 @@
+"""Representational similarity analysis: dissimilarity matrices (RDMs), their comparison, its ceiling and interval.
+
+Kriegeskorte, Mur, Bandettini 2008 (doi 10.3389/neuro.06.004.2008); Nili et al. 2014 (doi
+10.1371/journal.pcbi.1003553) for the ceiling; Diedrichsen et al. 2021 (arXiv 2007.02789) for the whitened
+comparison. Values are those of rsatoolbox 0.2.0. An RDM is the vector of its upper triangle, row by row, of
+n_pairs = n_stimuli * (n_stimuli - 1) / 2 numbers; NaN marks a pair that is left out.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import rankdata
+
+from blendnet.errors import BlendnetError, unknown
+
+# Name here -> name in rsatoolbox: spearman, corr, cosine, corr_cov, cosine_cov.
+METHODS = ("spearman", "pearson", "cosine", "whitened", "whitened_cosine")
+DISTANCES = ("correlation", "euclidean")
+
+
+class Bootstrap(NamedTuple):
+    """samples (n, n_models): similarity in each resample; score, lo, hi (n_models,): of the data, 95 % interval."""
+
+    samples: np.ndarray
+    score: np.ndarray
+    lo: np.ndarray
+    hi: np.ndarray
+
+
+def rdm(x: np.ndarray, *, distance: str = "correlation") -> np.ndarray:
+    """Dissimilarity of every pair of stimuli; float64 (n_pairs,).
+
+    x: patterns (n_stimuli, n_features); distance: 'correlation' (1 - Pearson r of two patterns) or 'euclidean'
+    (mean squared difference over features, as rsatoolbox). Raises BlendnetError for NaN, for fewer than 3 stimuli
+    and, with 'correlation', for a pattern without variation (its correlation does not exist).
+    """
+    if distance not in DISTANCES:
+        raise unknown("distance", distance, DISTANCES)
+    x = np.asarray(x, dtype=np.float64)
+    if x.ndim != 2 or len(x) < 3 or x.shape[1] == 0:
+        raise BlendnetError(
+            f"patterns of shape {x.shape} make no RDM; (n_stimuli >= 3, n_features) are needed"
+        )
+    if not np.isfinite(x).all():
+        stimulus, feature = np.argwhere(~np.isfinite(x))[0]
+        raise BlendnetError(
+            f"feature {feature} is {x[stimulus, feature]} at stimulus {stimulus}; leave it out"
+        )
+    upper = np.triu_indices(len(x), 1)
+    if distance == "euclidean":
+        x = x - x.mean(axis=0)
+        squares = (x * x).sum(axis=1)
+        products = x @ x.T
+        return np.maximum(squares[upper[0]] + squares[upper[1]] - 2.0 * products[upper], 0.0) / x.shape[1]
+    size = np.abs(x).max(axis=1)
+    x = x - x.mean(axis=1, keepdims=True)
+    norms = np.sqrt((x * x).sum(axis=1))
+    flat = np.flatnonzero(norms <= 1e-12 * size * np.sqrt(x.shape[1]))
+    if len(flat):
+        raise BlendnetError(
+            f"the pattern of stimulus {flat[0]} is the same number in every feature ({len(flat)} such stimuli); "
+            "correlation distance does not exist there: leave the layer out or use distance 'euclidean'"
+        )
+    x /= norms[:, None]
+    return 1.0 - (x @ x.T)[upper]
+
+
+def n_stimuli(rdms: np.ndarray) -> int:
+    """How many stimuli an RDM vector (..., n_pairs) is about; BlendnetError where n_pairs is not n(n-1)/2."""
+    n_pairs = np.shape(rdms)[-1]
+    n = int(round((1 + np.sqrt(1 + 8 * n_pairs)) / 2))
+    if n * (n - 1) // 2 != n_pairs or n < 2:
+        raise BlendnetError(
+            f"an RDM vector of {n_pairs} pairs belongs to no number of stimuli; n(n-1)/2 are needed"
+        )
+    return n
+
+
+def subset(rdms: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """RDMs of some stimuli: (..., n_pairs), index (m,) -> (..., m * (m - 1) / 2), in the order of index.
+
+    A stimulus may be repeated, as in a resample: a pair of a stimulus with itself is NaN.
+    """
+    rdms, index = np.asarray(rdms, dtype=np.float64), np.asarray(index)
+    return square(rdms, diagonal=np.nan)[..., index[:, None], index][..., *np.triu_indices(len(index), 1)]
+
+
+def square(rdms: np.ndarray, *, diagonal: float = 0.0) -> np.ndarray:
+    """(..., n_pairs) -> symmetric (..., n_stimuli, n_stimuli)."""
+    n = n_stimuli(rdms)
+    i, j = np.triu_indices(n, 1)
+    full = np.full((*np.shape(rdms)[:-1], n, n), diagonal)
+    full[..., i, j] = full[..., j, i] = rdms
+    return full
+
+
+def compare(a: np.ndarray, b: np.ndarray, method: str = "spearman") -> np.ndarray:
+    """Similarity of RDMs: a (*A, n_pairs), b (*B, n_pairs) -> float64 (*A, *B), between -1 and 1.
+
+    method: 'spearman' (ties get mean ranks), 'pearson', 'cosine', 'whitened' (Pearson after whitening by the
+    covariance of dissimilarity estimates, rsatoolbox's corr_cov), 'whitened_cosine' (cosine_cov: linear CKA).
+    Pairs that are NaN in any RDM are left out of all. NaN where an RDM does not vary.
+    Raises BlendnetError for RDMs of different sizes and fewer than 3 common pairs.
+    """
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if a.shape[-1] != b.shape[-1]:
+        raise BlendnetError(
+            f"RDMs of {n_stimuli(a)} and {n_stimuli(b)} stimuli cannot be compared; take the common stimuli of both"
+        )
+    flat_a, flat_b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
+    kept = ~(np.isnan(flat_a).any(axis=0) | np.isnan(flat_b).any(axis=0))
+    if kept.sum() < 3:
+        raise BlendnetError(
+            f"the RDMs have {int(kept.sum())} pairs of stimuli in common; at least 3 are needed"
+        )
+    points_a, points_b = _points(flat_a, kept, method), _points(flat_b, kept, method)
+    return (points_a @ points_b.T).clip(-1.0, 1.0).reshape(a.shape[:-1] + b.shape[:-1])
+
+
+def pool(rdms: np.ndarray, method: str = "spearman") -> np.ndarray:
+    """One RDM of several subjects, (n_subjects, n_pairs) -> (n_pairs,): the one nearest to all by this method.
+
+    Mean of ranks (spearman), of z-scores (pearson, whitened), of RDMs of equal length (cosine, whitened_cosine).
+    """
+    rdms = np.asarray(rdms, dtype=np.float64)
+    kept = ~np.isnan(rdms).any(axis=0)
+    values = rdms[:, kept]
+    if method == "spearman":
+        values = rankdata(values, axis=1)
+    elif method in ("pearson", "whitened"):
+        values = (values - values.mean(axis=1, keepdims=True)) / values.std(axis=1, keepdims=True)
+    elif method in ("cosine", "whitened_cosine"):
+        values = values / np.sqrt((values**2).mean(axis=1, keepdims=True))
+    else:
+        raise unknown("method", method, METHODS)
+    pooled = np.full(rdms.shape[1], np.nan)
+    pooled[kept] = values.mean(axis=0)
+    return pooled
+
+
+def score(x: np.ndarray, brain_rdms: np.ndarray, *, method: str = "spearman") -> np.ndarray:
+    """Similarity of a layer with each subject's RDM; float64 (n_subjects,).
+
+    x: features (n_stimuli, n_features) of the same stimuli in the same order; brain_rdms: (n_subjects, n_pairs).
+    """
+    return compare(rdm(x), np.atleast_2d(brain_rdms), method)
+
+
+def ceiling(brain_rdms: np.ndarray, method: str = "spearman") -> tuple[float, float]:
+    """(lower, upper) bound of the mean similarity with the subjects that any model can reach.
+
+    Upper: the pooled RDM of all subjects against each; lower: that of the others against each (Nili et al. 2014;
+    rsatoolbox's boot_noise_ceiling). brain_rdms: (n_subjects, n_pairs); (nan, nan) for one subject.
+    """
+    brain_rdms = np.atleast_2d(np.asarray(brain_rdms, dtype=np.float64))
+    n = len(brain_rdms)
+    if n < 2:
+        return float("nan"), float("nan")
+    upper = compare(pool(brain_rdms, method), brain_rdms, method).mean()
+    others = [
+        float(compare(pool(np.delete(brain_rdms, i, axis=0), method), brain_rdms[i], method))
+        for i in range(n)
+    ]
+    return float(np.mean(others)), float(upper)
+
+
+def bootstrap(
+    model_rdms: np.ndarray,
+    brain_rdms: np.ndarray,
+    *,
+    method: str = "spearman",
+    n: int = 1000,
+    seed: int | np.random.Generator = 0,
+    groups: np.ndarray | None = None,
+    subjects: bool = True,
+) -> Bootstrap:
+    """Interval of each model's mean similarity over subjects, by resampling stimuli and subjects together.
+
+    model_rdms: (n_models, n_pairs); brain_rdms: (n_subjects, n_pairs), resampled too where there are several and
+    `subjects` is true; groups: n_stimuli labels that are drawn whole (clips). As in rsatoolbox, a pair of two
+    copies of one stimulus is left out, the others count as often as they were drawn. Spearman's ranks are those of
+    the resample, from one sort of the data: weighted ranks, exact.
+    """
+    models, brain = np.atleast_2d(model_rdms).astype(float), np.atleast_2d(brain_rdms).astype(float)
+    if np.isnan(models).any() or np.isnan(brain).any():
+        raise BlendnetError(
+            "an RDM holds NaN; take the subset of stimuli that all RDMs have before the bootstrap"
+        )
+    value = compare(models, brain, method).mean(axis=1)
+    count, n_subjects = n_stimuli(models), len(brain)
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
+    n_groups = int(labels.max()) + 1
+    i, j = np.triu_indices(count, 1)
+    both = np.concatenate([models, brain])
+    tables = [_rank_table(row) for row in both] if method == "spearman" else []
+    samples = np.full((n, len(models)), np.nan)
+    for s in range(n):
+        times = np.bincount(rng.integers(n_groups, size=n_groups), minlength=n_groups)[labels]
+        drawn = np.bincount(rng.integers(n_subjects, size=n_subjects), minlength=n_subjects)
+        if not subjects:
+            drawn[:] = 1
+        weights = (times[i] * times[j]).astype(float)
+        if (weights > 0).sum() < 3:
+            continue  # fewer than three different stimuli: no similarity, left out of the interval
+        if method in ("whitened", "whitened_cosine"):
+            index = np.repeat(np.arange(count), times)
+            resampled = subset(both, index)
+            similarity = compare(resampled[: len(models)], resampled[len(models) :], method)
+        else:
+            rows = np.stack([_weighted_ranks(t, weights) for t in tables]) if tables else both
+            similarity = _weighted_cosine(rows, weights, len(models), centre=method != "cosine")
+        samples[s] = similarity @ drawn / drawn.sum()
+    lo, hi = np.nanquantile(samples, [0.025, 0.975], axis=0)
+    return Bootstrap(samples, value, lo, hi)
+
+
+def _points(rdms: np.ndarray, kept: np.ndarray, method: str) -> np.ndarray:
+    """Vectors of unit length (n_rdms, n) whose inner products are the similarities."""
+    if method == "spearman":
+        points = rankdata(rdms[:, kept], axis=1)
+    elif method in ("pearson", "cosine"):
+        points = rdms[:, kept]
+    elif method in ("whitened", "whitened_cosine"):
+        values = np.where(kept, rdms, 0.0)
+        if method == "whitened":
+            values = np.where(kept, values - values.sum(axis=1, keepdims=True) / kept.sum(), 0.0)
+        points = _whitened(values, kept)
+    else:
+        raise unknown("method", method, METHODS)
+    if method in ("spearman", "pearson"):
+        points = points - points.mean(axis=1, keepdims=True)
+    length = np.sqrt((points * points).sum(axis=1, keepdims=True))
+    flat = length <= 1e-12 * np.abs(rdms[:, kept]).max(axis=1, keepdims=True) * np.sqrt(kept.sum())
+    return np.where(flat, np.nan, points / np.where(flat, 1.0, length))
+
+
+def _whitened(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """RDMs (n_rdms, n_pairs) as second moments whose entries are independent and equally noisy.
+
+    G = -D/2 without its row and column means, the entries off the diagonal, which occur twice, times sqrt(2): then
+    inner products are those that the inverse covariance of dissimilarities gives (Diedrichsen et al. 2021). Where
+    pairs are missing, the row effects a_i + a_j are those of a least-squares fit to the pairs that are there.
+    """
+    n = n_stimuli(values)
+    i, j = np.triu_indices(n, 1)
+    g = -0.5 * values[:, kept]
+    i, j = i[kept], j[kept]
+    there = np.zeros((n, n))
+    there[i, j] = there[j, i] = 1.0
+    sums = np.zeros((len(values), n))
+    for row, out in zip(g, sums):
+        out += np.bincount(i, row, n) + np.bincount(j, row, n)
+    normal = 0.5 * there + np.diag(0.5 * there.sum(axis=1) + 1.0)
+    effect = np.linalg.solve(normal, sums.T).T
+    return np.hstack([np.sqrt(2.0) * (g - 0.5 * (effect[:, i] + effect[:, j])), -effect])
+
+
+class _RankTable(NamedTuple):
+    order: np.ndarray  # pairs from the least to the most dissimilar
+    first: np.ndarray  # where each run of tied pairs begins in that order
+    run: np.ndarray  # the run of each pair, in the original order
+
+
+def _rank_table(values: np.ndarray) -> _RankTable:
+    order = np.argsort(values, kind="stable")
+    new = np.concatenate([[True], np.diff(values[order]) != 0])
+    run = np.empty(len(values), dtype=np.intp)
+    run[order] = np.cumsum(new) - 1
+    return _RankTable(order, np.flatnonzero(new), run)
+
+
+def _weighted_ranks(table: _RankTable, weights: np.ndarray) -> np.ndarray:
+    """Mean rank of each pair in a list that holds it `weights` times; (n_pairs,)."""
+    tied = np.add.reduceat(weights[table.order], table.first)
+    return (np.cumsum(tied) - 0.5 * (tied - 1.0))[table.run]
+
+
+def _weighted_cosine(rows: np.ndarray, weights: np.ndarray, n_models: int, *, centre: bool) -> np.ndarray:
+    """Weighted Pearson (or cosine) of the first n_models rows with the others; (n_models, n_others)."""
+    if centre:
+        rows = rows - (rows @ weights / weights.sum())[:, None]
+    length = np.sqrt((rows * rows) @ weights)
+    products = (rows[:n_models] * weights) @ rows[n_models:].T
+    bottom = length[:n_models, None] * length[None, n_models:]
+    return products / np.where(bottom > 0, bottom, np.nan)

@@ -1,0 +1,263 @@
+"""The tables that pass between the steps: their columns, what a wrong one looks like, and how they are
+written.
+
+A table is tidy: one score, rate or coefficient a row. Its file is the same to the byte whenever its values
+are the same: columns in the order below, rows sorted by the key, floats as %.6g, \\n line ends. The guide
+for readers is results/README.md; a test holds the two together.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from blendnet.errors import BlendnetError, unknown
+from blendnet.files import write_text
+
+REGIONS = ("V1", "V2", "V4", "EVC", "IT")
+METRICS = ("pls", "ridge", "rsa", "rsa_whitened")
+KINDS = ("network", "untrained", "pixels", "control", "shuffled")
+TRAININGS = ("blended", "regular", "untrained", "imagenet", "")
+FLOAT = "%.6g"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. kind: 'text', 'number' (float), 'count' (whole number) or 'flag' (True/False); empty: may
+    a cell be empty; allowed: the values it may hold, () = any; low, high: the range of a number."""
+
+    name: str
+    kind: str = "text"
+    empty: bool = False
+    allowed: tuple[str, ...] = ()
+    low: float = -np.inf
+    high: float = np.inf
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its columns in order, the columns that together name a row (unique, and the sort order), and
+    the step that makes it."""
+
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    step: str
+
+
+def _text(*names: str) -> tuple[Column, ...]:
+    return tuple(Column(name) for name in names)
+
+
+def _numbers(
+    names: str, low: float = -np.inf, high: float = np.inf, empty: bool = True
+) -> tuple[Column, ...]:
+    return tuple(Column(name, "number", empty, (), low, high) for name in names.split())
+
+
+def _counts(names: str, empty: bool = False) -> tuple[Column, ...]:
+    return tuple(Column(name, "count", empty, (), 0) for name in names.split())
+
+
+_RUN = (
+    Column("run"), Column("network"), Column("attention", empty=True), Column("heads", "count", True, (), 0),
+    Column("training", empty=True, allowed=TRAININGS), Column("seed", "count", True, (), 0),
+)  # fmt: skip
+_KIND = (Column("kind", allowed=KINDS),)
+_REGION = Column("region", allowed=REGIONS)
+_METRIC = Column("metric", allowed=METRICS)
+
+TABLES: dict[str, Table] = {
+    "scores": Table(
+        _RUN + _KIND + (Column("recording"), _REGION, Column("species", empty=True), _METRIC,
+            Column("layer", empty=True))
+        + _numbers("score lo hi", -1.5, 1.5) + _numbers("ceiling ceiling_lo ceiling_hi", -1.5, 1.5)
+        + _numbers("score_ceiled") + (Column("normalisation", empty=True), Column("naive_layer", empty=True))
+        + _numbers("naive_score", -1.5, 1.5) + _numbers("optimism", -3, 3)
+        + _counts("n_neuroids n_subjects", True) + _counts("n_stimuli n_report")
+        + (Column("planted", "flag"), Column("planted_layer", empty=True))
+        + tuple(Column(n, empty=True)
+                for n in ("weights_sha256", "activations_key", "recording_sha256", "code_version")),
+        ("recording", "region", "metric", "kind", "run"), "score"),
+    "layers": Table(
+        _RUN + _KIND + (Column("recording"), _REGION, _METRIC, Column("layer"))
+        + _numbers("depth", 0, 1, False) + _numbers("score lo hi ceiling", -1.5, 1.5)
+        + _counts("n_neuroids", True) + _counts("n_stimuli"),
+        ("recording", "region", "metric", "kind", "run", "depth", "layer"), "score"),
+    "accuracy": Table(
+        _RUN + (Column("test", allowed=("blended", "regular")),
+            Column("by", allowed=("all", "pair", "hyperpair", "class", "alpha", "collection", "first_found",
+                                  "first_found_class", "held_out", "control")),
+            Column("group", empty=True), Column("outcome", allowed=("both", "one", "none", "top1", "found")))
+        + _counts("n k") + _numbers("rate lo hi chance", 0, 1) + _counts("parameters flops", True),
+        ("run", "test", "by", "group", "outcome"), "predict"),
+    "correlation": Table(
+        (_REGION, Column("recording"), _METRIC, Column("accuracy", allowed=("blended_both", "regular_top1")),
+            Column("statistic", allowed=("spearman", "pearson")))
+        + _numbers("value lo hi", -1, 1) + _numbers("p p_within", 0, 1)
+        + _counts("n_runs n_points n_architectures")
+        + (Column("left_out", empty=True), Column("note", empty=True)),
+        ("recording", "region", "metric", "accuracy", "statistic", "left_out"), "correlate"),
+    "twins": Table(
+        (Column("level", allowed=("pair", "network", "all")), Column("network", empty=True),
+            Column("training", allowed=TRAININGS), Column("seed", "count", True, (), 0),
+            Column("heads", "count", True, (), 0), Column("quantity"))
+        + _numbers("plain attention difference lo hi") + _numbers("p", 0, 1) + _counts("n")
+        + tuple(Column(n, empty=True) for n in ("interval", "plain_run", "attention_run")),
+        ("quantity", "training", "level", "network", "heads", "seed"), "correlate"),
+}  # fmt: skip
+
+
+def columns(name: str) -> list[str]:
+    """The column names of a table, in file order; raises BlendnetError for an unknown table."""
+    return [column.name for column in _table(name).columns]
+
+
+def missing(name: str, profile: str | None = None) -> BlendnetError:
+    """The error for a table that is not there: it names the command which makes it."""
+    command = f"blendnet {_table(name).step}" + (f" --profile {profile}" if profile else "")
+    return BlendnetError(f"{name}.csv is missing; run `{command}`")
+
+
+def check(df: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The table with its columns in order, its types set and its rows sorted; further columns stay, at the
+    end.
+
+    df: any column types, also all text as read from a CSV. Numbers become float64, counts Int64 (nullable),
+    flags bool, text str with '' for empty. Raises BlendnetError, one line, for a missing column, a cell
+    that is not of its column's type, range or list, and two rows of one key. Row numbers in messages count
+    from 1 without the header.
+    """
+    table = _table(name)
+    out: dict[str, Any] = {}
+    for column in table.columns:
+        if column.name not in df.columns:
+            near = unknown("column", column.name, [str(c) for c in df.columns if c not in columns(name)])
+            hint = str(near).split("; ")[1].split(" (")[0] if "did you mean" in str(near) else ""
+            raise BlendnetError(
+                f"{name}.csv has no column {column.name!r}{f' ({hint})' if hint else ''}; "
+                f"run `blendnet {table.step} --force` to make it again"
+            )
+        out[column.name] = _column(df[column.name].reset_index(drop=True), column, name)
+    for extra in sorted(set(map(str, df.columns)) - set(out)):
+        out[extra] = df[extra].reset_index(drop=True)
+    result = pd.DataFrame(out)
+    twice = result.duplicated(list(table.key))
+    if twice.any():
+        row = result[twice].iloc[0]
+        what = ", ".join(f"{k}={_cell(row[k])}" for k in table.key)
+        raise BlendnetError(f"{name}.csv has two rows for {what}; delete one, or make the table again")
+    return result.sort_values(list(table.key), kind="stable", na_position="first").reset_index(drop=True)
+
+
+def empty(name: str) -> pd.DataFrame:
+    """The table with no rows."""
+    return check(pd.DataFrame({c: [] for c in columns(name)}), name)
+
+
+def from_rows(rows: Iterable[dict[str, Any]], name: str) -> pd.DataFrame:
+    """A checked table from dicts; a column that no row names is left empty."""
+    frame = pd.DataFrame(list(rows))
+    known = columns(name)
+    return check(frame.reindex(columns=known + [c for c in frame.columns if c not in known]), name)
+
+
+def read(path: Path | str, name: str | None = None, profile: str | None = None) -> pd.DataFrame:
+    """Read and check a table; `name` is the file's stem where not given.
+
+    Raises BlendnetError where the file is missing (naming the command that makes it), is not a CSV, or is
+    wrong.
+    """
+    path = Path(path)
+    name = name or path.stem
+    _table(name)
+    try:
+        # "none" and "NA" are words here, so nothing but an empty cell is empty.
+        df = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[], encoding="utf-8")
+    except FileNotFoundError as error:
+        raise missing(name, profile) from error
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise BlendnetError(
+            f"{path} cannot be read as a table ({first}); delete it and make it again"
+        ) from error
+    return check(df, name)
+
+
+def to_csv(df: pd.DataFrame, name: str) -> str:
+    """The text of the file that `write` writes."""
+    table = check(df, name)
+    text = pd.DataFrame({c: [_cell(v) for v in table[c]] for c in table.columns}, dtype=object)
+    return text.to_csv(index=False, lineterminator="\n")
+
+
+def write(df: pd.DataFrame, path: Path | str, name: str | None = None) -> None:
+    """Check and write a table atomically; the same values give the same bytes, whatever the order of the
+    rows."""
+    path = Path(path)
+    write_text(path, to_csv(df, name or path.stem))
+
+
+def _table(name: str) -> Table:
+    if name not in TABLES:
+        raise unknown("table", name, TABLES)
+    return TABLES[name]
+
+
+def _cell(value: Any) -> str:
+    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    if isinstance(value, float | np.floating):
+        # Without the sum, a -0.0 would be written apart from 0.
+        return FLOAT % (float(FLOAT % value) + 0.0)
+    return str(value)
+
+
+def _is_empty(values: pd.Series) -> np.ndarray:
+    return np.asarray(values.isna() | (values.astype(str).str.strip() == ""))
+
+
+def _column(values: pd.Series, column: Column, table: str) -> pd.Series:
+    is_empty = _is_empty(values)
+    if is_empty.any() and not column.empty:
+        raise _wrong(table, column, int(np.argmax(is_empty)), "", "may not be empty")
+    if column.kind == "text":
+        text = values.astype(object).where(~is_empty, "").map(str)
+        if column.allowed:
+            bad = ~text.isin(column.allowed) & ~is_empty
+            if bad.any():
+                row = int(np.argmax(bad))
+                problem = unknown(column.name, text[row], [a for a in column.allowed if a])
+                raise BlendnetError(f"{table}.csv row {row + 1}: {problem}")
+        return text.astype(object)
+    if column.kind == "flag":
+        words = values.astype(str).str.strip()
+        bad = ~words.isin(("True", "False"))
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise _wrong(table, column, row, values[row], "is neither True nor False")
+        return (words == "True").astype(bool)
+    numbers = pd.to_numeric(values.where(~is_empty, np.nan), errors="coerce").astype("Float64")
+    array = numbers.to_numpy(dtype=float, na_value=np.nan)
+    for bad, why in (
+        (~np.isfinite(array) & ~is_empty, "is not a number"),
+        (
+            ~is_empty & ((array < column.low) | (array > column.high)),
+            f"is not within {column.low:g} to {column.high:g}",
+        ),
+        (~is_empty & (column.kind == "count") & (array != np.round(array)), "is not a whole number"),
+    ):
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise _wrong(table, column, row, values[row], why)
+    if column.kind == "count":
+        return numbers.astype("Int64")
+    return pd.Series(array, index=values.index)
+
+
+def _wrong(table: str, column: Column, row: int, value: Any, why: str) -> BlendnetError:
+    return BlendnetError(
+        f"{table}.csv row {row + 1}: {column.name} {str(value)!r} {why}; make the table again"
+    )

@@ -1,0 +1,88 @@
+"""The labelled array that passes between rooms: presentations x neuroids, as in Brain-Score's BrainIO.
+
+xarray.DataArray, float32, dims ('presentation', 'neuroid'); coords stimulus_id on presentation; neuroid_id and
+layer (model) or region and animal (brain) on neuroid. Model and brain are matched by stimulus_id in `align`
+and nowhere else.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from blendnet.errors import BlendnetError
+from blendnet.files import atomic
+
+DIMS = ("presentation", "neuroid")
+
+
+def make(
+    values: np.ndarray, stimulus_id: tuple[str, ...], neuroid: dict[str, list[str] | tuple[str, ...]], name: str = ""
+) -> xr.DataArray:
+    """An assembly from an array of shape (n_presentations, n_neuroids); `neuroid` must hold 'neuroid_id'."""
+    array = np.asarray(values, dtype=np.float32)
+    coords = {"stimulus_id": ("presentation", np.asarray(stimulus_id, dtype=str))}
+    coords |= {k: ("neuroid", np.asarray(v, dtype=str)) for k, v in neuroid.items()}
+    assembly = xr.DataArray(array, dims=DIMS, coords=coords, name=name or None)
+    check(assembly)
+    return assembly
+
+
+def check(assembly: xr.DataArray) -> None:
+    """Raise BlendnetError unless this is an assembly: dims, ids unique, no value missing or infinite."""
+    if tuple(assembly.dims) != DIMS:
+        raise BlendnetError(f"an assembly has dims {DIMS}, this one has {tuple(assembly.dims)}")
+    for coord in ("stimulus_id", "neuroid_id"):
+        if coord not in assembly.coords:
+            raise BlendnetError(f"the assembly has no coordinate {coord!r}")
+        ids = assembly[coord].values
+        unique, counts = np.unique(ids, return_counts=True)
+        if counts.size and counts.max() > 1:
+            raise BlendnetError(f"{coord} {unique[counts.argmax()]!r} occurs {counts.max()} times; ids must be unique")
+    bad = ~np.isfinite(assembly.values)
+    if bad.any():
+        neuroids = assembly["neuroid_id"].values[bad.any(axis=0)]
+        raise BlendnetError(
+            f"neuroid {neuroids[0]!r} (and {len(neuroids) - 1} more) has values that are not finite numbers; "
+            "remove it or the presentations without a response"
+        )
+
+
+def align(a: xr.DataArray, b: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Both assemblies on the stimuli of `a`, in its order; every stimulus of each must be in the other."""
+    ids_a, ids_b = a["stimulus_id"].values, b["stimulus_id"].values
+    only_a, only_b = np.setdiff1d(ids_a, ids_b), np.setdiff1d(ids_b, ids_a)
+    if only_a.size or only_b.size:
+        example = (only_a if only_a.size else only_b)[0]
+        raise BlendnetError(
+            f"the stimuli of model and brain differ: {only_a.size} only in the first, {only_b.size} only in the "
+            f"second, for example {example!r}; extract the activations again (blendnet extract --force)"
+        )
+    order = {s: i for i, s in enumerate(ids_b)}
+    return a, b.isel(presentation=[order[s] for s in ids_a])
+
+
+def save(assembly: xr.DataArray, path: Path) -> None:
+    """Write an assembly to an .npz file, atomically; no pickles in it."""
+    check(assembly)
+    arrays = {"values": assembly.values, "name": np.asarray(assembly.name or "")}
+    for name, coord in assembly.coords.items():
+        arrays[f"{coord.dims[0]}/{name}"] = coord.values.astype(str)
+    with atomic(path) as partial, open(partial, "wb") as handle:
+        # Given an open file numpy adds no suffix, so that the name stays ours.
+        np.savez(handle, **arrays)  # type: ignore[arg-type]
+
+
+def load(path: Path) -> xr.DataArray:
+    """Read an assembly; a file that is none is one clear line."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            content = dict(arrays)
+        coords = {k.split("/", 1)[1]: (k.split("/", 1)[0], v) for k, v in content.items() if "/" in k}
+        assembly = xr.DataArray(content["values"], dims=DIMS, coords=coords, name=str(content["name"]) or None)
+    except FileNotFoundError as error:
+        raise BlendnetError(f"{path} is missing; run blendnet extract first") from error
+    except Exception as error:  # numpy raises half a dozen types for a broken archive
+        raise BlendnetError(f"{path} is not an assembly ({error}); delete it and extract again") from error
+    check(assembly)
+    return assembly

@@ -1,0 +1,45 @@
+"""Seeded very sparse random projection (Li, Hastie, Church 2006, doi 10.1145/1150402.1150436).
+
+A convolutional layer has up to a million units, a regression needs about a thousand. The projection keeps
+inner products in expectation, costs sqrt(d) reads an output, and depends on nothing but (seed, d, width): the same
+layer of two networks is seen through the same projection, on any device.
+"""
+
+import math
+import warnings
+
+import numpy as np
+import torch
+
+
+def sparse_projection(d: int, width: int, seed: int) -> torch.Tensor | None:
+    """Sparse CSR matrix of shape (width, d) with ceil(sqrt(d)) entries of either sign a row; None where d <= width.
+
+    E[|Px|^2] = |x|^2: with k entries a row drawn uniformly over d positions (with replacement, duplicates add up) an
+    output has variance s^2 k |x|^2 / d, so s^2 = d / (k width).
+    """
+    if d <= width:
+        return None
+    k = math.ceil(math.sqrt(d))
+    rng = np.random.default_rng([seed, d, width])
+    columns = np.sort(rng.integers(0, d, size=(width, k)), axis=1)
+    signs = rng.integers(0, 2, size=(width, k)) * 2 - 1
+    values = signs * math.sqrt(d / (k * width))
+    with warnings.catch_warnings():
+        # torch calls its CSR layout beta; all that is used of it is one product, which the tests check.
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(
+            torch.arange(0, width * k + 1, k),
+            torch.from_numpy(columns.reshape(-1)),
+            torch.from_numpy(values.reshape(-1).astype(np.float32)),
+            size=(width, d),
+            check_invariants=True,
+        )
+
+
+def project(x: torch.Tensor, matrix: torch.Tensor | None) -> torch.Tensor:
+    """Flatten x of shape (batch, ...) to (batch, d) and project it; returns float32 of shape (batch, width or d)."""
+    flat = x.flatten(1).float()
+    if matrix is None:
+        return flat
+    return (matrix @ flat.T).T

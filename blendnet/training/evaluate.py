@@ -1,0 +1,67 @@
+"""Outputs of a network on fixed images: the manifest's blends, or regular photographs."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from blendnet.data import blended
+from blendnet.data.photoset import PhotoSet
+from blendnet.training.augment import normalise
+
+
+@torch.inference_mode()
+def outputs(
+    model: nn.Module,
+    images: Callable[[int, int], torch.Tensor],
+    n: int,
+    *,
+    device: torch.device | str,
+    batch_size: int = 128,
+    tick: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """Logits, float32 of shape (n, n_classes), always in float32 arithmetic.
+
+    images(start, stop): float in [0, 1], (stop - start, 3, S, S); tick(k) is called after every k images.
+    """
+    was_training = model.training
+    model.eval()
+    parts = []
+    for start in range(0, n, batch_size):
+        stop = min(n, start + batch_size)
+        x = normalise(images(start, stop).to(device))
+        parts.append(model(x).float().cpu().numpy())
+        if tick:
+            tick(stop - start)
+    model.train(was_training)
+    return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+
+
+def blend_images(photos: PhotoSet, manifest: pd.DataFrame) -> Callable[[int, int], torch.Tensor]:
+    """Reader of the manifest's blends in order."""
+    return lambda start, stop: blended.render(photos, manifest.iloc[start:stop])
+
+
+def regular_images(photos: PhotoSet, index: np.ndarray) -> Callable[[int, int], torch.Tensor]:
+    """Reader of single photographs, by their positions in the photo set."""
+    return lambda start, stop: photos.images[index[start:stop]].float() / 255
+
+
+def bce(logits: np.ndarray, targets: np.ndarray) -> float:
+    """Mean binary cross-entropy with logits over all images and classes; both arrays (n, n_classes)."""
+    z = logits.astype(np.float64)
+    return float(np.mean(np.maximum(z, 0) - z * targets + np.log1p(np.exp(-np.abs(z)))))
+
+
+def both_one_none(logits: np.ndarray, targets: np.ndarray) -> tuple[float, float, float]:
+    """Rates of images for which both, one or none of the two highest outputs are in the label set of two."""
+    top = np.argsort(-logits, axis=1, kind="stable")[:, :2]
+    hits = np.take_along_axis(targets, top, axis=1).sum(axis=1)
+    return float(np.mean(hits == 2)), float(np.mean(hits == 1)), float(np.mean(hits == 0))
+
+
+def top1(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Rate of images whose highest output is the label."""
+    return float(np.mean(logits.argmax(axis=1) == labels))

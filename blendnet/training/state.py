@@ -1,0 +1,81 @@
+"""The state of an unfinished training: one safetensors file, replaced atomically after every epoch.
+
+Random streams are pure functions of (seed, step), so that weights, optimiser and log are all there is to keep,
+and a training that was killed at any moment ends with the same bits as one that was not.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from blendnet.checkpoint import load_strictly, save_tensors
+from blendnet.errors import BlendnetError
+
+STATE = "state.safetensors"
+
+
+@dataclass
+class Progress:
+    """What has been done: the next epoch, the best epoch so far with its criterion, one log row an epoch."""
+
+    epoch: int = 0
+    best_epoch: int = -1
+    best: tuple[float, float] | None = None
+    seconds: float = 0.0
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+
+def save(
+    folder: Path,
+    key: dict[str, Any],
+    progress: Progress,
+    model: nn.Module,
+    best: dict[str, torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    """Write everything that is needed to go on."""
+    tensors = {f"model/{k}": v for k, v in model.state_dict().items()}
+    tensors |= {f"best/{k}": v for k, v in best.items()}
+    for index, slots in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{index}/{k}": torch.as_tensor(v) for k, v in slots.items() if v is not None}
+    save_tensors(folder / STATE, tensors, {"key": json.dumps(key), "progress": json.dumps(vars(progress))})
+
+
+def load_key(folder: Path) -> dict[str, Any] | None:
+    """The key of the stored state, None where there is none; a damaged file is one clear line."""
+    path = folder / STATE
+    if not path.exists():
+        return None
+    with _open(path) as handle:
+        return json.loads(handle.metadata()["key"])
+
+
+def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Progress, dict[str, torch.Tensor]]:
+    """Put the stored state into model and optimiser; returns the progress and the best weights so far."""
+    path = folder / STATE
+    parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
+    with _open(path) as handle:
+        progress = Progress(**json.loads(handle.metadata()["progress"]))
+        for name in handle.keys():  # noqa: SIM118 - a safetensors handle is no dict
+            kind, rest = name.split("/", 1)
+            parts[kind][rest] = handle.get_tensor(name)
+    progress.best = tuple(progress.best) if progress.best else None  # type: ignore[assignment]
+    load_strictly(model, parts["model"], path)
+    slots: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in parts["optimizer"].items():
+        index, slot = name.split("/", 1)
+        slots.setdefault(int(index), {})[slot] = tensor
+    optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+    return progress, parts["best"]
+
+
+def _open(path: Path):
+    try:
+        return safe_open(str(path), framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise BlendnetError(f"{path} is damaged ({error}); delete it, the training starts from its beginning") from error

@@ -1,0 +1,136 @@
+"""The command-line program `blendnet`: one verb a step of the chain."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from blendnet import __version__
+from blendnet.errors import BlendnetError
+
+VERBS = {
+    "train": "train the twins of the profile (blended images -> checkpoints)",
+    "predict": "name the objects in the test images (checkpoints -> predictions, accuracy.csv)",
+    "extract": "read the layers out on the recordings' stimuli (checkpoints -> activations)",
+    "score": "compare layers with the brain (activations -> scores.csv, layers.csv)",
+    "correlate": "relate brain similarity to accuracy, and plain to attention (-> correlation.csv, twins.csv)",
+    "draw": "draw the figures from the tables alone (-> figures/)",
+    "report": "write the one-file HTML report (-> report.html)",
+    "verify": "recompute a random sample of stored scores from the weights on and compare",
+    "all": "train, predict, extract, score, correlate, draw, report",
+}
+CHAIN = ("train", "predict", "extract", "score", "correlate", "draw", "report")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments. Flags choose which part and where, never the science: that is in pipelines/sheet.py."""
+    main = argparse.ArgumentParser(
+        prog="blendnet",
+        description="Does attention make a CNN see superimposed objects better, and more like the brain?",
+        epilog="The science (networks, recipes, recordings, metrics) is in pipelines/sheet.py; flags say which and where.",
+    )
+    main.add_argument("--version", action="version", version=f"blendnet {__version__}")
+    verbs = main.add_subparsers(dest="verb", required=True, metavar="VERB")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--profile", default=os.environ.get("PROFILE") or "demo",
+                        help="experiment of the sheet: demo, cifar10, photos, blendeduibk, paper (default: demo)")  # fmt: skip
+    common.add_argument("--only", default="*", metavar="PATTERN", help="runs whose id fits, e.g. 'resnet18-*'")
+    common.add_argument("--force", action="store_true", help="compute again what is stored and up to date")
+    common.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
+    common.add_argument("--results", type=Path, default=Path("results"), metavar="DIR",
+                        help="results go to DIR/PROFILE (default: results)")  # fmt: skip
+    common.add_argument("--data", type=Path, default=None, metavar="DIR",
+                        help="photographs and recordings (default: $BLENDNET_DATA or ./data)")  # fmt: skip
+    common.add_argument("--recording", action="append", default=[], metavar="NAME",
+                        help="only this recording (may be given several times)")  # fmt: skip
+    data = verbs.add_parser("data", parents=[common], help="look at, check or fetch photographs and recordings",
+                            description="check: counts, hashes, broken files. show: contact sheet of blends. "
+                            "fetch: get a dataset from its public home.")  # fmt: skip
+    data.add_argument("action", choices=("check", "show", "fetch"))
+    data.add_argument("names", nargs="*", help="fetch: what to get (none: all that the profile needs)")
+    for verb, text in VERBS.items():
+        sub = verbs.add_parser(verb, parents=[common], help=text, description=text)
+        if verb == "verify":
+            sub.add_argument("--n", type=int, default=5, help="how many stored scores (default: 5)")
+            sub.add_argument("--seed", type=int, default=0, help="which ones (default: 0)")
+    return main
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; returns the exit status: 0 done, 1 something a user can put right, 130 interrupted."""
+    arguments = parser().parse_args(argv)
+    try:
+        return dispatch(arguments)
+    except BlendnetError as error:
+        print(f"blendnet: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("blendnet: interrupted; the same command goes on where it was", file=sys.stderr)
+        return 130
+    except MemoryError:
+        print("blendnet: error: out of memory; lower batch_size or width in pipelines/sheet.py", file=sys.stderr)
+        return 1
+    except OSError as error:
+        from blendnet.files import write_error
+
+        where = Path(error.filename) if error.filename else Path("?")
+        print(f"blendnet: error: {write_error(where, error)}", file=sys.stderr)
+        return 1
+
+
+def dispatch(arguments: argparse.Namespace) -> int:
+    """Import the step that was asked for, and nothing else: drawing must not need torch."""
+    from pipelines.sheet import profile
+
+    chosen = profile(arguments.profile)
+    print(f"blendnet {arguments.verb}, profile {chosen.name} ({chosen.minutes})", flush=True)
+    if arguments.verb in ("draw", "report"):
+        from pipelines import draw, report
+
+        step = draw.draw if arguments.verb == "draw" else report.report
+        step(chosen, arguments.results / chosen.name)
+        return 0
+    if arguments.verb == "correlate":
+        from pipelines.correlate import correlate
+
+        correlate(chosen, arguments.results / chosen.name)
+        return 0
+
+    from pipelines.context import Context, default_data
+
+    context = Context(
+        profile=chosen,
+        results=arguments.results / chosen.name,
+        data=arguments.data or default_data(),
+        only=arguments.only,
+        force=arguments.force,
+        device=arguments.device,
+        recording=tuple(arguments.recording),
+    )
+    if arguments.verb == "data":
+        from pipelines.data import data
+
+        data(context, arguments.action, arguments.names)
+    elif arguments.verb == "verify":
+        from pipelines.verify import verify
+
+        return verify(context, n=arguments.n, seed=arguments.seed)
+    else:
+        for verb in CHAIN if arguments.verb == "all" else (arguments.verb,):
+            run_step(context, verb)
+    return 0
+
+
+def run_step(context, verb: str) -> None:
+    """One step of the chain."""
+    import importlib
+
+    module = importlib.import_module(f"pipelines.{verb}")
+    if verb in ("correlate", "draw", "report"):
+        getattr(module, verb)(context.profile, context.results)
+    else:
+        getattr(module, verb)(context)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""blendnet data check | show | fetch."""
+
+from blendnet.data import fetch as fetching
+from blendnet.data import photoset
+from blendnet.data.contact_sheet import contact_sheet
+from blendnet.errors import BlendnetError
+from pipelines import photographs, recordings
+from pipelines.context import Context, say
+
+
+def data(context: Context, action: str, names: list[str]) -> None:
+    """Dispatch one of the three actions."""
+    {"check": check, "show": show}.get(action, lambda c: fetch(c, names))(context)
+
+
+def check(context: Context) -> None:
+    """What photographs and recordings are there: counts by class and split, hashes, broken files."""
+    report = photoset.check(photographs.index(context.profile, context.data))
+    say(str(report))
+    if report.broken:
+        raise BlendnetError(f"{len(report.broken)} broken image files, listed above; delete or replace them")
+    photos = photographs.load(context)
+    for split in ("train", "val", "test"):
+        counts = [int(((photos.split == split) & (photos.labels.numpy() == i)).sum()) for i in range(len(photos.classes))]
+        say(f"{split:5} {sum(counts):6}  " + "  ".join(f"{c} {n}" for c, n in zip(photos.classes, counts)))
+    say(f"photo set sha256 {photos.sha256}")
+    for name in recordings.names(context):
+        if name == "planted":
+            say("planted: invented responses, made when they are scored")
+            continue
+        for r in recordings.load_one(name, context.data):
+            what = f"{len(r.subjects)} RDMs" if r.rdm_only else f"{len(r.neuroid_ids)} neuroids"
+            say(f"{r.name}: {r.region}, {what}, {len(r.stimuli)} stimuli, sha256 {r.sha256[:12]}, doi {r.doi}")
+
+
+def show(context: Context) -> None:
+    """A contact sheet of test blends."""
+    photos = photographs.load(context)
+    manifest = photographs.manifest(context, photos, "test")
+    path = context.folder("figures", "blends.png")
+    contact_sheet(photos, manifest[manifest["alpha"] == 0.5], path)
+    say(f"wrote {path}")
+
+
+def fetch(context: Context, names: list[str]) -> None:
+    """Get datasets from their public homes, checked by their checksums."""
+    wanted = list(names) or needed(context)
+    for name in wanted:
+        say(f"{name}: {fetching.fetch(name, context.data, progress=context.progress)}")
+
+
+def needed(context: Context) -> list[str]:
+    """What the profile needs that a machine can fetch."""
+    found = [n for n in (*context.profile.sources, *context.profile.recordings) if n in fetching.names()]
+    found += [r.network for r in context.profile.control_runs() if r.training == "imagenet"]
+    return list(dict.fromkeys(found))

@@ -1,0 +1,57 @@
+"""checkpoints -> activations: every readout layer of every run on every recording's stimuli."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from blendnet import activations, models
+from blendnet.data.brain.recording import Recording, Stimuli
+from blendnet.files import sha256_of
+from blendnet.run import Run
+from pipelines import networks, recordings
+from pipelines.context import Context, say
+
+PIXELS = "pixels"
+PIXEL_SIDE = 16
+
+
+def extract(context: Context) -> None:
+    """One pass a run and stimulus set; several recordings of the same stimuli share it."""
+    runs = context.select(context.profile.scored_runs())
+    found = recordings.load(context)
+    for run in context.each("extract", runs):
+        for stimuli in stimulus_sets(found):
+            extract_run(context, run, stimuli)
+
+
+def stimulus_sets(found: list[Recording]) -> list[Stimuli]:
+    """The different stimulus sets of the recordings."""
+    return list({r.stimuli.sha256: r.stimuli for r in found}.values())
+
+
+def folder(context: Context, run: Run, stimuli: Stimuli):
+    """Where the activations of a run on a stimulus set lie."""
+    return context.folder("activations", run.id, stimuli.name)
+
+
+def extract_run(context: Context, run: Run, stimuli: Stimuli, into=None) -> str:
+    """Extract one run on one stimulus set, or reuse it; returns the hash of its key."""
+    model = networks.ready(context, run)
+    key = recordings.preprocessing(context, run, stimuli) | {"weights": networks.weights(context, run)}
+    return activations.extract(
+        into or folder(context, run, stimuli), model, models.layers(run.network),
+        recordings.show(context, run, stimuli), stimuli.ids,
+        key=key, width=context.profile.width, seed=context.profile.projection_seed,
+        device=context.torch_device(), force=context.force, say=say, progress=context.progress,
+    )  # fmt: skip
+
+
+def pixels(context: Context, stimuli: Stimuli) -> tuple[np.ndarray, str]:
+    """The chance row 'pixels': stimuli averaged down to 16 x 16 x 3, float32 (n_stimuli, 768), and their key's hash."""
+    profile = context.profile
+    images = recordings.placed(context, stimuli, profile.image_size, profile.colour)
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    small = F.interpolate(x, size=(PIXEL_SIDE, PIXEL_SIDE), mode="area").flatten(1).numpy()
+    key = {"pixels": PIXEL_SIDE, "stimuli": stimuli.sha256, "degrees": stimuli.degrees,
+           "image_size": profile.image_size, "colour": profile.colour}  # fmt: skip
+    return small, sha256_of(key)

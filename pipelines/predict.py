@@ -1,0 +1,115 @@
+"""checkpoints -> predictions and accuracy.csv: what every network names in the fixed test images."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from analysis import tables
+from analysis.stats import accuracy
+from blendnet.checkpoint import weights_sha256
+from blendnet.data import blended, control
+from blendnet.data.photoset import PhotoSet
+from blendnet.files import sha256_of, write_json, write_text
+from blendnet.keys import code_version, stale
+from blendnet.models.cost import flops, parameters
+from blendnet.run import Run
+from blendnet.training import evaluate
+from pipelines import networks, photographs
+from pipelines.context import Context, say
+
+
+def predict(context: Context) -> None:
+    """Outputs for each blend (all alphas) and each regular test photograph, for trained and untrained twins."""
+    profile = context.profile
+    for run in context.each("predict", context.select(profile.trained_runs() + profile.untrained_runs())):
+        photos = photographs.load(context, profile.size_of(run))
+        _predict_run(context, run, photos, photographs.manifest(context, photos, "test"))
+    gather(context)
+
+
+def _predict_run(context: Context, run: Run, photos: PhotoSet, manifest: pd.DataFrame) -> None:
+    folder = context.folder("predictions", run.id)
+    model = networks.ready(context, run)
+    size = context.profile.size_of(run)
+    index = np.flatnonzero(photos.split == "test")
+    key = {
+        "run": run.id, "weights": weights_sha256(model), "photos": photos.sha256, "image_size": size,
+        "manifest": blended.manifest_sha256(manifest), "code": code_version("blendnet/training/evaluate.py"),
+    }  # fmt: skip
+    differs = stale(folder / "key.json", key)
+    if differs == [] and not context.force:
+        say("  reused: the predictions are up to date")
+        return
+    if differs:
+        say(f"  computed anew: differs in {'; '.join(differs[:3])}")
+    n_parameters, n_flops = parameters(model), flops(model, size)
+    device = context.torch_device()
+    model = model.to(device)
+    with tqdm(total=len(manifest) + len(index), desc=f"  {run.id}", unit="image", disable=not context.progress,
+              leave=False) as bar:  # fmt: skip
+        blends = evaluate.outputs(
+            model, evaluate.blend_images(photos, manifest), len(manifest), device=device, tick=bar.update
+        )
+        single = evaluate.outputs(
+            model, evaluate.regular_images(photos, index), len(index), device=device, tick=bar.update
+        )
+    collection = dict(zip(photos.image_ids, photos.collections))
+    frame = manifest.assign(
+        collection_a=manifest["image_a"].map(collection), collection_b=manifest["image_b"].map(collection)
+    )
+    held = {frozenset(pair) for pair in context.profile.held_out}
+    if held:
+        frame["held_out"] = [frozenset(p) in held for p in zip(frame["class_a"], frame["class_b"])]
+    _write(folder / "blended.csv", frame, blends, photos.classes)
+    regular = pd.DataFrame({
+        "image_id": [photos.image_ids[i] for i in index],
+        "class_name": [photos.classes[photos.labels[i]] for i in index],
+        "collection": [photos.collections[i] for i in index],
+    })  # fmt: skip
+    _write(folder / "regular.csv", regular, single, photos.classes)
+    write_json(folder / "key.json", {"key": key, "sha256": sha256_of(key), "parameters": n_parameters, "flops": n_flops})
+
+
+def _write(path: Path, frame: pd.DataFrame, logits: np.ndarray, classes: tuple[str, ...]) -> None:
+    """Per-image table with one column of sigmoid outputs a class."""
+    values = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    columns = pd.DataFrame({f"p_{c}": values[:, i] for i, c in enumerate(classes)}, index=frame.index)
+    write_text(path, pd.concat([frame, columns], axis=1).to_csv(index=False, float_format="%.6g"))
+
+
+def gather(context: Context) -> None:
+    """accuracy.csv from the predictions of every run of the sheet that has some, and the source control."""
+    from blendnet.files import read_json
+
+    rows, missing = [], []
+    runs = context.profile.trained_runs() + context.profile.untrained_runs()
+    for run in runs:
+        folder = context.folder("predictions", run.id)
+        if not (folder / "key.json").exists():
+            missing.append(run.id)
+            continue
+        info = read_json(folder / "key.json")
+        frames = [pd.read_csv(folder / f"{test}.csv", keep_default_na=False) for test in ("blended", "regular")]
+        rows.append(
+            accuracy.aggregate(frames, run, parameters=info["parameters"], flops=info["flops"])
+        )
+    if missing:
+        say(f"  accuracy.csv holds {len(rows)} of {len(runs)} runs; not predicted yet: {', '.join(missing[:4])}")
+    table = pd.concat(rows, ignore_index=True)
+    tables.write(table, context.tables / "accuracy.csv")
+    _source_control(context)
+
+
+def _source_control(context: Context) -> None:
+    """source_control.csv: what low-level statistics alone say about class and collection."""
+    path = context.tables / "source_control.csv"
+    photos = photographs.load(context)
+    key = {"photos": photos.sha256, "code": code_version("blendnet/data/control.py")}
+    note = context.folder("cache", "source_control.json")
+    if path.exists() and stale(note, key) == [] and not context.force:
+        return
+    found = control.source_control(photos)
+    write_text(path, pd.DataFrame(found).to_csv(index=False, float_format="%.6g"))
+    write_json(note, {"key": key})

@@ -1,0 +1,36 @@
+"""blended images -> checkpoints: train the twins of the sheet."""
+
+from blendnet.training.loop import train as train_run
+from pipelines import networks, photographs
+from pipelines.context import Context, say
+
+
+def train(context: Context) -> None:
+    """Train every selected run that is not trained yet; killed, it goes on where it was."""
+    profile = context.profile
+    runs = context.select(profile.trained_runs())
+    held_out = frozenset(
+        (profile.classes.index(a), profile.classes.index(b)) for a, b in (sorted(p) for p in profile.held_out)
+    )
+    for run in context.each("train", runs):
+        photos = photographs.load(context, profile.size_of(run))
+        meta = train_run(
+            context.folder("checkpoints", run.id),
+            run,
+            profile.recipe,
+            networks.fresh(context, run),
+            photos,
+            photographs.manifest(context, photos, "val"),
+            image_size=profile.size_of(run),
+            held_out=held_out,
+            space=profile.space,
+            device=context.torch_device(),
+            force=context.force,
+            say=say,
+            progress_bar=context.progress,
+        )
+        row = meta["validation"]
+        say(
+            f"  best epoch {meta['epoch'] + 1}/{profile.recipe.epochs}: validation blends both {row['val_both']:.1%} "
+            f"(of {row['n_val_blends']}), regular top-1 {row['val_top1']:.1%} (of {row['n_val_regular']})"
+        )
