@@ -17,7 +17,10 @@ DIMS = ("presentation", "neuroid")
 
 
 def make(
-    values: np.ndarray, stimulus_id: tuple[str, ...], neuroid: dict[str, list[str] | tuple[str, ...]], name: str = ""
+    values: np.ndarray,
+    stimulus_id: tuple[str, ...],
+    neuroid: dict[str, list[str] | tuple[str, ...]],
+    name: str = "",
 ) -> xr.DataArray:
     """An assembly from an array of shape (n_presentations, n_neuroids); `neuroid` must hold 'neuroid_id'."""
     array = np.asarray(values, dtype=np.float32)
@@ -38,7 +41,9 @@ def check(assembly: xr.DataArray) -> None:
         ids = assembly[coord].values
         unique, counts = np.unique(ids, return_counts=True)
         if counts.size and counts.max() > 1:
-            raise BlendnetError(f"{coord} {unique[counts.argmax()]!r} occurs {counts.max()} times; ids must be unique")
+            raise BlendnetError(
+                f"{coord} {unique[counts.argmax()]!r} occurs {counts.max()} times; ids must be unique"
+            )
     bad = ~np.isfinite(assembly.values)
     if bad.any():
         neuroids = assembly["neuroid_id"].values[bad.any(axis=0)]
@@ -79,7 +84,9 @@ def load(path: Path) -> xr.DataArray:
         with np.load(path, allow_pickle=False) as arrays:
             content = dict(arrays)
         coords = {k.split("/", 1)[1]: (k.split("/", 1)[0], v) for k, v in content.items() if "/" in k}
-        assembly = xr.DataArray(content["values"], dims=DIMS, coords=coords, name=str(content["name"]) or None)
+        assembly = xr.DataArray(
+            content["values"], dims=DIMS, coords=coords, name=str(content["name"]) or None
+        )
     except FileNotFoundError as error:
         raise BlendnetError(f"{path} is missing; run blendnet extract first") from error
     except Exception as error:  # numpy raises half a dozen types for a broken archive

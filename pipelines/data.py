@@ -1,8 +1,9 @@
 """blendnet data check | show | fetch."""
 
+from blendnet.data.contact_sheet import contact_sheet
+
 from blendnet.data import fetch as fetching
 from blendnet.data import photoset
-from blendnet.data.contact_sheet import contact_sheet
 from blendnet.errors import BlendnetError
 from pipelines import photographs, recordings
 from pipelines.context import Context, say
@@ -21,7 +22,10 @@ def check(context: Context) -> None:
         raise BlendnetError(f"{len(report.broken)} broken image files, listed above; delete or replace them")
     photos = photographs.load(context)
     for split in ("train", "val", "test"):
-        counts = [int(((photos.split == split) & (photos.labels.numpy() == i)).sum()) for i in range(len(photos.classes))]
+        counts = [
+            int(((photos.split == split) & (photos.labels.numpy() == i)).sum())
+            for i in range(len(photos.classes))
+        ]
         say(f"{split:5} {sum(counts):6}  " + "  ".join(f"{c} {n}" for c, n in zip(photos.classes, counts)))
     say(f"photo set sha256 {photos.sha256}")
     for name in recordings.names(context):
@@ -30,7 +34,9 @@ def check(context: Context) -> None:
             continue
         for r in recordings.load_one(name, context.data):
             what = f"{len(r.subjects)} RDMs" if r.rdm_only else f"{len(r.neuroid_ids)} neuroids"
-            say(f"{r.name}: {r.region}, {what}, {len(r.stimuli)} stimuli, sha256 {r.sha256[:12]}, doi {r.doi}")
+            say(
+                f"{r.name}: {r.region}, {what}, {len(r.stimuli)} stimuli, sha256 {r.sha256[:12]}, doi {r.doi}"
+            )
 
 
 def show(context: Context) -> None:

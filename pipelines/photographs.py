@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from blendnet.data import blended, photoset, sources
+from blendnet.data import manifest as manifests
+from blendnet.data import photoset, sources
 from blendnet.data.photos import Photo
 from blendnet.data.photoset import PhotoSet
 from blendnet.errors import BlendnetError
@@ -20,7 +21,9 @@ def index(profile: Profile, data: Path) -> list[Photo]:
     for name in profile.sources:
         source = sources.load(name)
         if name == "procedural":
-            photos += source.index(n_per_class=profile.n_per_class, size=profile.image_size, seed=profile.split_seed)
+            photos += source.index(
+                n_per_class=profile.n_per_class, size=profile.image_size, seed=profile.split_seed
+            )
         else:
             photos += source.index(data)
     photos = [p for p in photos if p.class_name in profile.classes]
@@ -53,7 +56,9 @@ class _Profile:
 
 
 @cache
-def _load(_name: str, data: Path, results: Path, image_size: int, progress: bool, holder: _Profile) -> PhotoSet:
+def _load(
+    _name: str, data: Path, results: Path, image_size: int, progress: bool, holder: _Profile
+) -> PhotoSet:
     profile = holder.profile
     fixed: dict[str, str] = {}
     for name in profile.sources:
@@ -78,7 +83,7 @@ def manifest(context: Context, photos: PhotoSet, split: str) -> pd.DataFrame:
     """The fixed blends of 'val' (alpha 0.5) or 'test' (all alphas); made once, then read back and checked."""
     profile = context.profile
     path = make_folder(context.folder("manifests")) / f"{split}.csv"
-    made = blended.manifest(
+    made = manifests.manifest(
         photos,
         split,
         n_per_pair=profile.val_per_pair if split == "val" else profile.test_per_pair,
@@ -86,6 +91,6 @@ def manifest(context: Context, photos: PhotoSet, split: str) -> pd.DataFrame:
         seed=profile.split_seed,
         space=profile.space,
     )
-    if not path.exists() or path.read_text() != made.to_csv(index=False):
-        blended.save_manifest(made, path)
-    return blended.load_manifest(path, photos, split)
+    if not path.exists() or path.read_text() != made.to_csv(index=False, lineterminator="\n"):
+        manifests.save_manifest(made, path)
+    return manifests.load_manifest(path, photos)

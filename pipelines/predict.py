@@ -9,7 +9,7 @@ from tqdm import tqdm
 from analysis import tables
 from analysis.stats import accuracy
 from blendnet.checkpoint import weights_sha256
-from blendnet.data import blended, control
+from blendnet.data import control
 from blendnet.data.photoset import PhotoSet
 from blendnet.files import sha256_of, write_json, write_text
 from blendnet.keys import code_version, stale
@@ -36,7 +36,7 @@ def _predict_run(context: Context, run: Run, photos: PhotoSet, manifest: pd.Data
     index = np.flatnonzero(photos.split == "test")
     key = {
         "run": run.id, "weights": weights_sha256(model), "photos": photos.sha256, "image_size": size,
-        "manifest": blended.manifest_sha256(manifest), "code": code_version("blendnet/training/evaluate.py"),
+        "manifest": manifest.attrs["sha256"], "code": code_version("blendnet/training/evaluate.py"),
     }  # fmt: skip
     differs = stale(folder / "key.json", key)
     if differs == [] and not context.force:
@@ -69,7 +69,10 @@ def _predict_run(context: Context, run: Run, photos: PhotoSet, manifest: pd.Data
         "collection": [photos.collections[i] for i in index],
     })  # fmt: skip
     _write(folder / "regular.csv", regular, single, photos.classes)
-    write_json(folder / "key.json", {"key": key, "sha256": sha256_of(key), "parameters": n_parameters, "flops": n_flops})
+    write_json(
+        folder / "key.json",
+        {"key": key, "sha256": sha256_of(key), "parameters": n_parameters, "flops": n_flops},
+    )
 
 
 def _write(path: Path, frame: pd.DataFrame, logits: np.ndarray, classes: tuple[str, ...]) -> None:
@@ -91,12 +94,14 @@ def gather(context: Context) -> None:
             missing.append(run.id)
             continue
         info = read_json(folder / "key.json")
-        frames = [pd.read_csv(folder / f"{test}.csv", keep_default_na=False) for test in ("blended", "regular")]
-        rows.append(
-            accuracy.aggregate(frames, run, parameters=info["parameters"], flops=info["flops"])
-        )
+        frames = [
+            pd.read_csv(folder / f"{test}.csv", keep_default_na=False) for test in ("blended", "regular")
+        ]
+        rows.append(accuracy.aggregate(frames, run, parameters=info["parameters"], flops=info["flops"]))
     if missing:
-        say(f"  accuracy.csv holds {len(rows)} of {len(runs)} runs; not predicted yet: {', '.join(missing[:4])}")
+        say(
+            f"  accuracy.csv holds {len(rows)} of {len(runs)} runs; not predicted yet: {', '.join(missing[:4])}"
+        )
     table = pd.concat(rows, ignore_index=True)
     tables.write(table, context.tables / "accuracy.csv")
     _source_control(context)

@@ -22,6 +22,7 @@ def train(context: Context) -> None:
             photos,
             photographs.manifest(context, photos, "val"),
             image_size=profile.size_of(run),
+            colour=profile.colour,
             held_out=held_out,
             space=profile.space,
             device=context.torch_device(),

@@ -1,5 +1,5 @@
-"""Invented tables for the tests of statistics, figures and report. Every recording in them is named 'invented-...'
-or 'planted-...', so that no picture drawn from them can be taken for a result."""
+"""Invented tables for the tests of statistics, figures and report. Every recording in them is named
+'invented-...' or 'planted-...', so that no picture drawn from them can be taken for a result."""
 
 from itertools import combinations
 
@@ -14,8 +14,10 @@ from blendnet.run import Run
 LAYERS = {"resnet18": ("conv1", "layer1", "layer2", "layer3", "layer4", "avgpool"),
           "cornet_z": ("V1", "V2", "V4", "IT", "decoder"),
           "resnet50": ("conv1", "layer1", "layer2", "layer3", "layer4")}  # fmt: skip
+ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 REAL = (("invented-v1", "V1", "pls"), ("invented-v4", "V4", "pls"), ("invented-v4", "V4", "ridge"),
         ("invented-fmri", "EVC", "rsa"), ("invented-fmri", "IT", "rsa"))  # fmt: skip
+SOURCE = "resnet18-aacn4-blended-s0"
 PLANTED = tuple((f"planted-{area.lower()}", area, "pls") for area in ("V1", "V2", "V4", "IT"))
 _TRUTH = {"V1": 0, "V2": 1, "V4": 2, "IT": 3, "EVC": 1}
 
@@ -29,10 +31,9 @@ def runs(networks=("resnet18", "cornet_z"), seeds=(0, 1)):
     ]
 
 
-def predictions(
-    skill, seed=0, per_pair=3, alphas=tuple(np.round(np.arange(0.1, 0.95, 0.1), 1)), classes=CLASSES
-):
-    """Blends of all pairs at all alphas, with outputs that know the labels as well as `skill` (0 = guessing)."""
+def predictions(skill, seed=0, per_pair=3, alphas=ALPHAS, classes=CLASSES):
+    """Blends of all pairs at all alphas, with outputs that know the labels as well as `skill` (0 =
+    guessing)."""
     rng = np.random.default_rng(seed)
     rows = []
     for (a, b), alpha, i in (
@@ -41,8 +42,9 @@ def predictions(
         p = rng.normal(size=len(classes))
         p[classes.index(a)] += skill * 2 * alpha
         p[classes.index(b)] += skill * 2 * (1 - alpha)
-        row = {"blend_id": f"{a}-{b}-{alpha}-{i}", "image_a": f"{a}{i}", "image_b": f"{b}{i}", "class_a": a,
-               "class_b": b, "alpha": alpha, "collection_a": "x" if i else "y", "collection_b": "x"}  # fmt: skip
+        row = {"blend_id": f"{a}-{b}-{alpha}-{i}", "image_a": f"{a}{i}", "image_b": f"{b}{i}",
+               "class_a": a, "class_b": b, "alpha": alpha, "collection_a": "x" if i else "y",
+               "collection_b": "x"}  # fmt: skip
         rows.append(row | {f"p_{c}": v for c, v in zip(classes, 1 / (1 + np.exp(-p)))})
     return pd.DataFrame(rows)
 
@@ -85,13 +87,15 @@ def _score_row(about, kind, recording, region, metric, score, rng, planted, dept
     layer = depth_names[min(truth + (rng.random() < 0.2), len(depth_names) - 1)] if depth_names else "pixels"
     naive = score + abs(rng.normal(0, 0.01))
     return about | {
-        "kind": kind, "recording": recording, "region": region, "species": "human" if "fmri" in recording else "macaque",
-        "metric": metric, "layer": layer, "score": score, "lo": score - 0.04, "hi": score + 0.05, "ceiling": ceiling,
+        "kind": kind, "recording": recording, "region": region,
+        "species": "human" if "fmri" in recording else "macaque", "metric": metric, "layer": layer, 
+        "score": score, "lo": score - 0.04, "hi": score + 0.05, "ceiling": ceiling,
         "ceiling_lo": ceiling - 0.05, "ceiling_hi": ceiling + 0.05, "score_ceiled": score / ceiling,
         "normalisation": "r/c", "naive_layer": layer, "naive_score": naive, "optimism": naive - score,
         "n_neuroids": np.nan if metric == "rsa" else 50, "n_subjects": 15 if metric == "rsa" else 1,
-        "n_stimuli": 92 if metric == "rsa" else 640, "n_report": 46 if metric == "rsa" else 320, "planted": planted,
-        "planted_layer": f"resnet18:{LAYERS['resnet18'][truth]}" if planted else "", "weights_sha256": "ab" * 32,
+        "n_stimuli": 92 if metric == "rsa" else 640, "n_report": 46 if metric == "rsa" else 320,
+        "planted": planted, "planted_layer": f"{SOURCE}:{LAYERS['resnet18'][truth]}" if planted else "",
+        "weights_sha256": "ab" * 32,
         "activations_key": "cd" * 32, "recording_sha256": "ef" * 32, "code_version": "0.1.0+abc1234",
     }  # fmt: skip
 
@@ -125,7 +129,13 @@ def scores_table(chosen, recordings=REAL, planted=False, seed=0):
         rows.append(_score_row(pixels, "pixels", *args, level * 0.45, rng, planted, ()))
         if recording == "invented-v4":
             control = pixels | {"run": "mobilenet_v2", "network": "mobilenet_v2", "training": "imagenet"}
+            untrained = control | {
+                "run": "mobilenet_v2-none-untrained-s0",
+                "training": "untrained",
+                "seed": 0,
+            }
             rows.append(_score_row(control, "control", *args, level + 0.1, rng, planted, ("features.11",)))
+            rows.append(_score_row(untrained, "untrained", *args, level - 0.1, rng, planted, ("features.7",)))
     return tables.from_rows(rows, "scores")
 
 
@@ -152,4 +162,5 @@ def made(networks=("resnet18", "cornet_z"), seeds=(0, 1), planted=False, quick=F
     scores, acc = scores_table(chosen, recordings, planted), accuracy_table(chosen)
     counts = {"n_permutations": 200, "n_bootstrap": 200} if quick else {}
     return {"scores": scores, "accuracy": acc, "layers": layers_table(chosen, recordings),
-            "correlation": correlation.compute(scores, acc, **counts), "twins": twins.compute(scores, acc)}  # fmt: skip
+            "correlation": correlation.compute(scores, acc, **counts),
+            "twins": twins.compute(scores, acc)}  # fmt: skip

@@ -1,8 +1,9 @@
-"""Every network of blendnet/models with every kind of attention: a new file in either folder is taken up here."""
+"""Every network with every kind of attention: a new file in either folder is taken up here."""
 
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -62,7 +63,7 @@ def test_forward_backward_and_readouts(name, kind):
     for parameter_name, parameter in model.named_parameters():
         assert parameter.grad is not None, parameter_name
         assert torch.isfinite(parameter.grad).all(), parameter_name
-    # Each readout once, in the order of LAYERS, and its values not overwritten in place later in the pass.
+    # Each readout once, in the order of LAYERS.
     assert [layer for layer, _ in seen] == list(models.layers(name))
     assert all(isinstance(out, torch.Tensor) and len(out) == 2 for _, out in seen)
 
@@ -106,8 +107,10 @@ def test_same_seed_same_weights_other_seed_other(name, kind):
 def test_twins_differ_at_the_sites_and_nowhere_else(name, kind):
     plain, twin = built(name, "none"), built(name, kind)
 
+    below = tuple(f"{site}." for site in models.sites(name))
+
     def outside(model):
-        return {n: m for n, m in model.named_modules() if not n.startswith(models.sites(name))}
+        return {n: m for n, m in model.named_modules() if not f"{n}.".startswith(below)}
 
     assert list(outside(plain)) == list(outside(twin))
     for module_name, module in outside(plain).items():
@@ -135,7 +138,9 @@ def test_twins_have_maps_of_equal_shape_everywhere(name, kind):
     for model in (built(name, "none"), built(name, kind)):
         found = {}
         hooks = [
-            model.get_submodule(n).register_forward_hook(lambda m, i, o, n=n: found.update({n: o.shape}))
+            model.get_submodule(n).register_forward_hook(
+                lambda m, i, o, n=n, found=found: found.update({n: o.shape})
+            )
             for n in layers
         ]
         with torch.no_grad():
@@ -174,7 +179,7 @@ def test_heads(heads):
 
 
 def test_heads_that_do_not_divide_the_channels():
-    with pytest.raises(BlendnetError, match="dk 32 .* 5 heads"):
+    with pytest.raises(BlendnetError, match=r"dk 32 .* 5 heads"):
         models.build("cornet_z", attention="aacn", heads=5)
     models.build("cornet_z", heads=0, image_size=32)  # no meaning without attention: a plain Run has 0
 
@@ -225,7 +230,7 @@ def test_bad_requests():
         models.layers("cost")
     with pytest.raises(BlendnetError, match="unknown attention 'aacm'; did you mean 'aacn'"):
         models.build("resnet18", attention="aacm")
-    with pytest.raises(BlendnetError, match="mobilenet_v2 has no convolution .* choose one of cornet_z"):
+    with pytest.raises(BlendnetError, match=r"mobilenet_v2 has no convolution .* one of cornet_z"):
         models.build("mobilenet_v2", attention="aacn")
     with pytest.raises(BlendnetError, match="n_classes 0"):
         models.build("cornet_z", n_classes=0)
@@ -257,11 +262,11 @@ def test_a_lesion_leaves_the_network_running_and_changes_its_answer():
 @pytest.mark.parametrize(
     ("name", "parameters", "gflops"),
     [
-        # as torchvision's documentation has them for 1000 classes (its GFLOPS are multiply-adds, so doubled here)
+        # As torchvision documents them for 1000 classes (its GFLOPS are multiply-adds, so doubled here).
         ("resnet18", 11_689_512, 3.63),
         ("resnet50", 25_557_032, 8.18),
         ("mobilenet_v2", 3_504_872, 0.60),
-        # without the auxiliary classifier: 27,161,264 less 3,326,696
+        # Without the auxiliary classifier: 27,161,264 less 3,326,696
         ("inception_v3", 23_834_568, 11.42),
     ],
 )
@@ -280,7 +285,7 @@ def test_cost_of_cornet_z_by_hand():
 
 @pytest.mark.parametrize("name", WITH_SITES)
 def test_flops_outside_attention_equal_pytorch_s_counter(name):
-    """PyTorch's counter sees the padded kernel, so attention's matrix products are compared elsewhere."""
+    """PyTorch's counter sees the padded kernel, so attention's own products are compared elsewhere."""
     model = built(name, "aacn").eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(images(name, 1))
@@ -294,4 +299,4 @@ def test_names_need_no_torch():
     """The command line lists networks and figures are drawn without loading PyTorch."""
     code = "import sys, blendnet.models, blendnet.attention as a; blendnet.models.names(); a.names(); "
     code += "assert 'torch' not in sys.modules and 'torchvision' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)

@@ -1,4 +1,5 @@
-"""Accuracy against a slow loop written from the definition, and against scikit-learn and statsmodels-like formulas."""
+"""Accuracy against a slow loop written from the definition, and against scikit-learn and statsmodels-like
+formulas."""
 
 from itertools import combinations
 

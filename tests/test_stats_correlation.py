@@ -120,8 +120,8 @@ def test_bootstrap_draws_architectures_where_there_are_three():
 
 def test_the_points_are_means_over_seeds_and_the_counts_say_so(made):
     table = made["correlation"]
-    row = table[(table["recording"] == "invented-v4") & (table["metric"] == "pls") & (table["left_out"] == "")
-                & (table["accuracy"] == "blended_both") & (table["statistic"] == "spearman")].iloc[0]  # fmt: skip
+    row = table[(table["recording"] == "invented-v4") & (table["metric"] == "pls")
+                & (table["left_out"] == "") & (table["accuracy"] == "blended_both") & (table["statistic"] == "spearman")].iloc[0]  # fmt: skip
     assert (row["n_runs"], row["n_points"], row["n_architectures"]) == (12, 6, 3)
     scores, acc = made["scores"], made["accuracy"]
     xs, ys = [], []

@@ -1,0 +1,56 @@
+"""The figures. A file in this folder is a figure: NEEDS = its tables, draw(tables) -> Figure,
+caption(tables) -> str."""
+
+import importlib
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+
+from analysis.figures import _style
+from blendnet.errors import unknown
+from blendnet.files import write_bytes
+
+FORMATS = ("pdf", "png")
+
+
+def names() -> list[str]:
+    """All figures, by name."""
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+
+
+def load(name: str) -> ModuleType:
+    """The figure of this name; raises BlendnetError for an unknown one."""
+    if name not in names():
+        raise unknown("figure", name, names())
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def draw(name: str, tables: dict[str, pd.DataFrame], profile: str | None = None) -> dict[str, bytes]:
+    """One figure as {'pdf': bytes, 'png': bytes}; the same tables give the same bytes.
+
+    Raises BlendnetError for a missing table (naming the command, with --profile where given) or an empty one.
+    """
+    module = load(name)
+    _style.need(tables, module.NEEDS, profile)
+    picture = module.draw(tables)
+    return {kind: _style.render(picture, kind) for kind in FORMATS}
+
+
+def draw_all(
+    tables: dict[str, pd.DataFrame],
+    out_dir: Path | str,
+    profile: str | None = None,
+    only: list[str] | None = None,
+) -> list[Path]:
+    """Draw every figure (or those in `only`) into out_dir as PDF and PNG, atomically; the paths written."""
+    chosen = names() if only is None else only
+    for name in chosen:  # say at once what is missing, before minutes of drawing
+        _style.need(tables, load(name).NEEDS, profile)
+    paths = []
+    for name in chosen:
+        for kind, content in draw(name, tables, profile).items():
+            paths.append(Path(out_dir) / f"{name}.{kind}")
+            write_bytes(paths[-1], content)
+    return paths

@@ -14,8 +14,8 @@ _CONSTANT = 1e-12
 def checked(x: np.ndarray, y: np.ndarray, splits: Splits) -> tuple[np.ndarray, np.ndarray]:
     """x (n_stimuli, n_features) in its own precision and y (n_stimuli, n_neuroids) in float64.
 
-    Raises BlendnetError for shapes that do not match, NaN or infinity (naming the first feature or neuroid), and
-    splits that are empty, overlap or point outside the stimuli.
+    Raises BlendnetError for shapes that do not match, NaN or infinity (naming the first feature or neuroid),
+    and splits that are empty, overlap or point outside the stimuli.
     """
     x, y = np.asarray(x), np.asarray(y, dtype=np.float64)
     if x.ndim != 2 or y.ndim != 2:
@@ -83,3 +83,23 @@ def pearson(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     size = np.sqrt((a * a).sum(axis=0) * (b * b).sum(axis=0))
     r = (a * b).sum(axis=0) / np.where(undefined | (size == 0), 1.0, size)
     return np.where(undefined | (size == 0), np.nan, np.clip(r, -1.0, 1.0))
+
+
+def weighted_pearson(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Pearson r of the columns of a and b for each row of weights; (n_weights, n_neuroids).
+
+    a, b: (n_stimuli, n_neuroids), NaN where unknown; weights: (n_weights, n_stimuli), how often each stimulus
+    counts. NaN where a column does not vary among the weighted stimuli or fewer than 3 are known in both.
+    """
+    both = np.isfinite(a) & np.isfinite(b)
+    n = np.maximum(both.sum(axis=0), 1)
+    # Centring on all stimuli first keeps the differences of sums of squares accurate.
+    a = np.where(both, a - np.where(both, a, 0.0).sum(axis=0) / n, 0.0)
+    b = np.where(both, b - np.where(both, b, 0.0).sum(axis=0) / n, 0.0)
+    w = weights @ both
+    mean_a, mean_b = (weights @ a) / np.maximum(w, 1), (weights @ b) / np.maximum(w, 1)
+    cov = weights @ (a * b) - w * mean_a * mean_b
+    var_a, var_b = weights @ (a * a) - w * mean_a**2, weights @ (b * b) - w * mean_b**2
+    floor = 1e-12 * np.maximum((a * a).sum(axis=0), 1e-300), 1e-12 * np.maximum((b * b).sum(axis=0), 1e-300)
+    fine = (var_a > floor[0]) & (var_b > floor[1]) & (both.sum(axis=0) >= 3)
+    return np.where(fine, cov / np.sqrt(np.where(fine, var_a * var_b, 1.0)), np.nan)

@@ -1,14 +1,17 @@
 """How well could any model do: the reliability of a recording, and scores relative to it."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.model_selection import ShuffleSplit
 
+from analysis.similarity._arrays import weighted_pearson
 from blendnet.errors import BlendnetError, unknown
 
-# r/c: fraction of the reliability; r^2/c: explained over explainable variance, Brain-Score since January 2026;
-# (r/c)^2: Brain-Score before. Since c is a reliability, the largest r that any model can reach is sqrt(c), not c:
-# r/c may pass 1, r^2/c may not but for noise.
+# r/c: fraction of the reliability; r^2/c: explained over explainable variance, Brain-Score since January
+# 2026; (r/c)^2: Brain-Score before. Since c is a reliability, the largest r that any model can reach is
+# sqrt(c), not c: r/c may pass 1, r^2/c may not but for noise.
 NORMALISATIONS = ("r", "r/c", "r^2/c", "(r/c)^2", "r/sqrt(c)")
 
 
@@ -46,19 +49,25 @@ def split_half(
     trials: np.ndarray,
     *,
     n: int = 10,
-    seed: int | np.random.Generator = 1,
+    seed: int = 1,
     n_boot: int = 1000,
     groups: np.ndarray | None = None,
+    by: str = "stimulus",
 ) -> Ceiling:
     """Reliability of the mean response of each neuroid over the repetitions.
 
-    trials: (n_stimuli, n_repetitions, n_neuroids), NaN where a repetition was not shown. The repetitions are divided
-    into random halves n times, each half averaged over what was shown, the halves correlated over stimuli (those
-    shown in both), corrected by Spearman-Brown and averaged over the divisions: Brain-Score's internal consistency.
-    Interval: bootstrap over stimuli (over groups of them, where n_stimuli labels are given), n_boot resamples.
-    A neuroid without variation or with fewer than 3 stimuli in both halves is NaN. Raises BlendnetError for one
-    repetition only (published averages have no ceiling of their own).
+    trials: (n_stimuli, n_repetitions, n_neuroids), NaN where a repetition was not shown. The repetitions are
+    divided into random halves n times, each half averaged over what was shown, the halves correlated over
+    stimuli (those shown in both), corrected by Spearman-Brown and averaged over the divisions: Brain-Score's
+    internal consistency. by: 'stimulus' divides the shown repetitions of each stimulus anew, so the halves
+    are equal although some are missing; 'repetition' divides the repetitions alike for all stimuli
+    (ShuffleSplit by `seed`, as Brain-Score). Interval: bootstrap over stimuli (over groups of them, where
+    n_stimuli labels are given), n_boot resamples. A neuroid without variation or with fewer than 3 stimuli in
+    both halves is NaN. Raises BlendnetError for one repetition only (published averages have no ceiling of
+    their own).
     """
+    if by not in ("stimulus", "repetition"):
+        raise unknown("way to divide repetitions", by, ("stimulus", "repetition"))
     trials = np.asarray(trials, dtype=np.float64)
     if trials.ndim != 3:
         raise BlendnetError(f"trials of shape {trials.shape} are not (n_stimuli, n_repetitions, n_neuroids)")
@@ -73,10 +82,9 @@ def split_half(
     counts = rng.multinomial(n_groups, np.full(n_groups, 1.0 / n_groups), size=n_boot)[:, labels]
     weights = np.concatenate([np.ones((1, n_stimuli)), counts])
     total = np.zeros((n_boot + 1, n_neuroids))
-    for _ in range(n):
-        first = np.zeros(n_repetitions, dtype=bool)
-        first[rng.permutation(n_repetitions)[: n_repetitions // 2]] = True
-        total += spearman_brown(_weighted_r(_mean(trials[:, first]), _mean(trials[:, ~first]), weights))
+    divide = _by_stimulus(trials, n, rng) if by == "stimulus" else _by_repetition(trials, n, seed)
+    for first, second in divide:
+        total += spearman_brown(weighted_pearson(_mean(first), _mean(second), weights))
     value, resampled = total[0] / n, total[1:] / n
     lo, hi = np.full(n_neuroids, np.nan), np.full(n_neuroids, np.nan)
     known = np.isfinite(value)
@@ -94,9 +102,10 @@ def ceiled(
 ) -> Ceiled:
     """A score by its ceiling, by a named rule; arrays of equal shape (a neuroid each) or two numbers.
 
-    normalisation: 'r', 'r/c', 'r^2/c', '(r/c)^2' or 'r/sqrt(c)'. A squared score keeps the sign of r, so that a
-    prediction that is wrong never looks right; for positive r the rules are Brain-Score's. Where the ceiling is below
-    `threshold`, NaN or missing the value is NaN and `below` true: a division by noise is no score.
+    normalisation: 'r', 'r/c', 'r^2/c', '(r/c)^2' or 'r/sqrt(c)'. A squared score keeps the sign of r, so that
+    a prediction that is wrong never looks right; for positive r the rules are Brain-Score's. Where the
+    ceiling is below `threshold`, NaN or missing the value is NaN and `below` true: a division by noise is no
+    score.
     """
     r, c = np.asarray(score, dtype=np.float64), np.asarray(ceiling, dtype=np.float64)
     below = ~(c >= threshold)
@@ -121,8 +130,8 @@ def with_interval(
 ) -> Interval:
     """Median (or 'mean') of values (n_neuroids,), NaN left out, with a 95 % bootstrap interval over neuroids.
 
-    It says how the number would vary with other neuroids of the same population and the same stimuli. All NaN:
-    (nan, nan, nan, 0).
+    It says how the number would vary with other neuroids of the same population and the same stimuli. All
+    NaN: (nan, nan, nan, 0).
     """
     values = np.asarray(values, dtype=np.float64)
     values = values[np.isfinite(values)]
@@ -136,24 +145,25 @@ def with_interval(
     return Interval(float(take(values)), float(lo), float(hi), len(values))
 
 
+def _by_stimulus(
+    trials: np.ndarray, n: int, rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    shown = np.isfinite(trials)
+    half = shown.sum(axis=1, keepdims=True) // 2
+    for _ in range(n):
+        # One draw a presentation, so that neurons recorded together are divided together.
+        draw = np.where(shown, rng.random(trials.shape[:2])[:, :, None], 2.0)
+        place = draw.argsort(axis=1).argsort(axis=1)
+        yield np.where(place < half, trials, np.nan), np.where(place < half, np.nan, trials)
+
+
+def _by_repetition(trials: np.ndarray, n: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for first, second in ShuffleSplit(n, train_size=0.5, random_state=seed).split(trials[0]):
+        yield trials[:, first], trials[:, second]
+
+
 def _mean(trials: np.ndarray) -> np.ndarray:
     """Mean over the repetitions that were shown, (n_stimuli, n_repetitions, n_neuroids) -> (n_stimuli, n_neuroids)."""
     shown = np.isfinite(trials)
     count = shown.sum(axis=1)
     return np.where(count > 0, np.where(shown, trials, 0.0).sum(axis=1) / np.maximum(count, 1), np.nan)
-
-
-def _weighted_r(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Pearson r of columns of a and b (n_stimuli, n_neuroids) with each row of weights; (n_weights, n_neuroids)."""
-    both = np.isfinite(a) & np.isfinite(b)
-    n = np.maximum(both.sum(axis=0), 1)
-    # Centring on all stimuli first keeps the differences of sums of squares accurate.
-    a = np.where(both, a - np.where(both, a, 0.0).sum(axis=0) / n, 0.0)
-    b = np.where(both, b - np.where(both, b, 0.0).sum(axis=0) / n, 0.0)
-    w = weights @ both
-    mean_a, mean_b = (weights @ a) / np.maximum(w, 1), (weights @ b) / np.maximum(w, 1)
-    cov = weights @ (a * b) - w * mean_a * mean_b
-    var_a, var_b = weights @ (a * a) - w * mean_a**2, weights @ (b * b) - w * mean_b**2
-    floor = 1e-12 * np.maximum((a * a).sum(axis=0), 1e-300), 1e-12 * np.maximum((b * b).sum(axis=0), 1e-300)
-    fine = (var_a > floor[0]) & (var_b > floor[1]) & (both.sum(axis=0) >= 3)
-    return np.where(fine, cov / np.sqrt(np.where(fine, var_a * var_b, 1.0)), np.nan)

@@ -21,13 +21,14 @@ def shuffle_splits(
 ) -> Splits:
     """`n_splits` random divisions of n stimuli into training and test indices.
 
-    n: number of stimuli; test_size: fraction of the stimuli (of the groups, where groups are given) that is tested;
-    groups: n labels, a group (the frames of one clip) is never divided; stratify: n labels (categories) that keep
-    their proportions. Returns [(train, test), ...], integer arrays without overlap.
+    n: number of stimuli; test_size: fraction of the stimuli (of the groups, where groups are given) that is
+    tested; groups: n labels, a group (the frames of one clip) is never divided; stratify: n labels
+    (categories) that keep their proportions. Returns [(train, test), ...], integer arrays without overlap.
 
-    Without groups these are the divisions of Brain-Score (Schrimpf et al. 2018, doi 10.1101/407007): scikit-learn's
-    ShuffleSplit, or StratifiedShuffleSplit where `stratify` is given, with random_state = seed = 1.
-    Raises BlendnetError for too few stimuli or groups, for labels of another length, for groups with stratify.
+    Without groups these are the divisions of Brain-Score (Schrimpf et al. 2018, doi 10.1101/407007):
+    scikit-learn's ShuffleSplit, or StratifiedShuffleSplit where `stratify` is given, with random_state = seed
+    = 1. Raises BlendnetError for too few stimuli or groups, for labels of another length, for groups with
+    stratify.
     """
     if not 0 < test_size < 1:
         raise BlendnetError(f"test_size {test_size} is not a fraction between 0 and 1")
@@ -57,8 +58,9 @@ def halves(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Two disjoint halves (A, B) of n stimuli: layers are committed on A, scores reported on B.
 
-    groups: n labels, a group goes whole into one half (then the halves differ by less than the largest group).
-    Returns two sorted integer arrays that together hold 0..n-1. Raises BlendnetError for fewer than 2 groups.
+    groups: n labels, a group goes whole into one half (then the halves differ by less than the largest
+    group). Returns two sorted integer arrays that together hold 0..n-1. Raises BlendnetError for fewer than 2
+    groups.
     """
     labels = np.arange(n) if groups is None else _labels("groups", groups, n)
     names, members = np.unique(labels, return_inverse=True)

@@ -1,18 +1,19 @@
 """Partial least squares regression from features to neuroids: Brain-Score's `pls`, at the speed of a few products.
 
 Brain-Score (Schrimpf et al. 2018, doi 10.1101/407007) fits scikit-learn's PLSRegression(n_components=25,
-scale=False) anew in every split. The algorithm is NIPALS (Wegelin 2000): each component is the dominant pair of
-singular vectors of X'Y, found by power iteration and stopped early (squared change of the weights below 1e-6, or 500
-iterations); then X and Y are deflated. Here the same numbers come from the Gram matrix K = XX' of all stimuli
-(Lindgren, Geladi, Wold 1993, doi 10.1002/cem.1180070104; Rosipal, Trejo 2001):
+scale=False) anew in every split. The algorithm is NIPALS (Wegelin 2000): each component is the dominant pair
+of singular vectors of X'Y, found by power iteration and stopped early (squared change of the weights below
+1e-6, or 500 iterations); then X and Y are deflated. Here the same numbers come from the Gram matrix K = XX'
+of all stimuli (Lindgren, Geladi, Wold 1993, doi 10.1002/cem.1180070104; Rosipal, Trejo 2001):
 
-- The weights are w = X'u with u = Y c, so the power iteration on c runs in M = Y'KY (n_neuroids, n_neuroids) from
-  the same start with the same stopping rule. It is kept because on flat spectra the stopped weights are not the
-  singular vectors, and scores would differ from Brain-Score's in the third decimal.
-- X is never deflated: scores t are made orthogonal to the earlier ones, and X_k'Y_k = X'Y_k. Nor is Y: what is
-  wanted of Y_k = Y - TQ' is a product with it. M follows by a rank-two update.
-- A split only leaves rows out: u and t are zero at its test stimuli, so all splits share K, and each step is one
-  product of K with one column a split. Where there are fewer features than stimuli K is applied as X(X'u).
+- The weights are w = X'u with u = Y c, so the power iteration on c runs in M = Y'KY (n_neuroids, n_neuroids)
+  from the same start with the same stopping rule. It is kept because on flat spectra the stopped weights are
+  not the singular vectors, and scores would differ from Brain-Score's in the third decimal.
+- X is never deflated: scores t are made orthogonal to the earlier ones, and X_k'Y_k = X'Y_k. Nor is Y: what
+  is wanted of Y_k = Y - TQ' is a product with it. M follows by a rank-two update.
+- A split only leaves rows out: u and t are zero at its test stimuli, so all splits share K, and each step is
+  one product of K with one column a split. Where there are fewer features than stimuli K is applied as
+  X(X'u).
 """
 
 from collections.abc import Callable, Mapping
@@ -52,9 +53,9 @@ def score(
     """Pearson r between predicted and recorded responses to held-out stimuli.
 
     x: features (n_stimuli, n_features); y: responses (n_stimuli, n_neuroids); splits: [(train, test), ...].
-    Returns float64 (n_splits, n_neuroids), NaN where a neuroid is constant in training or test (or its prediction
-    is), so that r does not exist. Brain-Score's aggregate of it is `np.nanmedian(r, axis=1).mean()`.
-    Raises BlendnetError for NaN, infinity, unequal numbers of stimuli and impossible splits.
+    Returns float64 (n_splits, n_neuroids), NaN where a neuroid is constant in training or test (or its
+    prediction is), so that r does not exist. Brain-Score's aggregate of it is `np.nanmedian(r,
+    axis=1).mean()`. Raises BlendnetError for NaN, infinity, unequal numbers of stimuli and impossible splits.
     """
     predictions = predict(x, y, splits, n_components=n_components, tol=tol, max_iter=max_iter)
     y = np.asarray(y, dtype=np.float64)
@@ -82,8 +83,9 @@ def predict(
 ) -> list[np.ndarray]:
     """Responses predicted for the test stimuli of each split; a list of float64 (n_test, n_neuroids).
 
-    At most min(n_components, n_features, n_train - 1) components are used, and fewer once either the features or
-    the responses are exhausted (scikit-learn goes on and fits rounding errors). Shapes and errors as in `score`.
+    At most min(n_components, n_features, n_train - 1) components are used, and fewer once either the features
+    or the responses are exhausted (scikit-learn goes on and fits rounding errors). Shapes and errors as in
+    `score`.
     """
     x, y = checked(x, y, splits)
     kernel = _kernel(x)
@@ -220,12 +222,38 @@ def _dominant(m: np.ndarray, start: int, tol: float, max_iter: int) -> np.ndarra
     if len(m) == 1 or not d.any():
         return c
     c /= np.sqrt(m[start, start])
-    for _ in range(max_iter - 1):
+    patience = min(max_iter - 1, len(m))
+    for _ in range(patience):
         after = m @ d
         length = np.sqrt(d @ after)
         change = 2.0 - 2.0 * (d @ d) / length
         c = d / length
         if change < tol:
-            break
+            return c
         d = after / length
-    return c
+    return _stopped(m, c, max_iter - 1 - patience, tol)
+
+
+def _stopped(m: np.ndarray, c: np.ndarray, steps: int, tol: float) -> np.ndarray:
+    """What at most `steps` further steps of the power iteration make of c, by the eigenvectors of m at once.
+
+    Slow convergence costs more steps than an eigendecomposition. After j steps c is V L^j V'c, so that the product of
+    successive weights, c_j'm c_j+1, and their lengths are sums of powers of the eigenvalues: the first j at which
+    they change by less than `tol` is looked up, not stepped to.
+    """
+    if steps <= 0:
+        return c
+    values, vectors = np.linalg.eigh(m)
+    ratio = np.maximum(values, 0.0) / values[-1]
+    start = vectors.T @ c
+    sums = (start**2)[:, None] * ratio[:, None] ** np.arange(1, 4)
+    last = steps
+    for first in range(0, steps, 64):
+        j = np.arange(first, min(first + 64, steps))
+        before, between, after = (ratio ** (2 * j[:, None]) @ sums).T
+        below = 2.0 - 2.0 * between / np.sqrt(before * after) < tol
+        if below.any():
+            last = int(j[np.argmax(below)]) + 1
+            break
+    c = vectors @ (start * ratio**last)
+    return c / np.sqrt(c @ m @ c)

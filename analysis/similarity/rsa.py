@@ -30,9 +30,10 @@ class Bootstrap(NamedTuple):
 def rdm(x: np.ndarray, *, distance: str = "correlation") -> np.ndarray:
     """Dissimilarity of every pair of stimuli; float64 (n_pairs,).
 
-    x: patterns (n_stimuli, n_features); distance: 'correlation' (1 - Pearson r of two patterns) or 'euclidean'
-    (mean squared difference over features, as rsatoolbox). Raises BlendnetError for NaN, for fewer than 3 stimuli
-    and, with 'correlation', for a pattern without variation (its correlation does not exist).
+    x: patterns (n_stimuli, n_features); distance: 'correlation' (1 - Pearson r of two patterns) or
+    'euclidean' (mean squared difference over features, as rsatoolbox). Raises BlendnetError for NaN, for
+    fewer than 3 stimuli and, with 'correlation', for a pattern without variation (its correlation does not
+    exist).
     """
     if distance not in DISTANCES:
         raise unknown("distance", distance, DISTANCES)
@@ -120,7 +121,8 @@ def compare(a: np.ndarray, b: np.ndarray, method: str = "spearman") -> np.ndarra
 def pool(rdms: np.ndarray, method: str = "spearman") -> np.ndarray:
     """One RDM of several subjects, (n_subjects, n_pairs) -> (n_pairs,): the one nearest to all by this method.
 
-    Mean of ranks (spearman), of z-scores (pearson, whitened), of RDMs of equal length (cosine, whitened_cosine).
+    Mean of ranks (spearman), of z-scores (pearson, whitened), of RDMs of equal length (cosine,
+    whitened_cosine).
     """
     rdms = np.asarray(rdms, dtype=np.float64)
     kept = ~np.isnan(rdms).any(axis=0)
@@ -141,7 +143,8 @@ def pool(rdms: np.ndarray, method: str = "spearman") -> np.ndarray:
 def score(x: np.ndarray, brain_rdms: np.ndarray, *, method: str = "spearman") -> np.ndarray:
     """Similarity of a layer with each subject's RDM; float64 (n_subjects,).
 
-    x: features (n_stimuli, n_features) of the same stimuli in the same order; brain_rdms: (n_subjects, n_pairs).
+    x: features (n_stimuli, n_features) of the same stimuli in the same order; brain_rdms: (n_subjects,
+    n_pairs).
     """
     return compare(rdm(x), np.atleast_2d(brain_rdms), method)
 
@@ -149,8 +152,8 @@ def score(x: np.ndarray, brain_rdms: np.ndarray, *, method: str = "spearman") ->
 def ceiling(brain_rdms: np.ndarray, method: str = "spearman") -> tuple[float, float]:
     """(lower, upper) bound of the mean similarity with the subjects that any model can reach.
 
-    Upper: the pooled RDM of all subjects against each; lower: that of the others against each (Nili et al. 2014;
-    rsatoolbox's boot_noise_ceiling). brain_rdms: (n_subjects, n_pairs); (nan, nan) for one subject.
+    Upper: the pooled RDM of all subjects against each; lower: that of the others against each (Nili et al.
+    2014; rsatoolbox's boot_noise_ceiling). brain_rdms: (n_subjects, n_pairs); (nan, nan) for one subject.
     """
     brain_rdms = np.atleast_2d(np.asarray(brain_rdms, dtype=np.float64))
     n = len(brain_rdms)
@@ -176,10 +179,10 @@ def bootstrap(
 ) -> Bootstrap:
     """Interval of each model's mean similarity over subjects, by resampling stimuli and subjects together.
 
-    model_rdms: (n_models, n_pairs); brain_rdms: (n_subjects, n_pairs), resampled too where there are several and
-    `subjects` is true; groups: n_stimuli labels that are drawn whole (clips). As in rsatoolbox, a pair of two
-    copies of one stimulus is left out, the others count as often as they were drawn. Spearman's ranks are those of
-    the resample, from one sort of the data: weighted ranks, exact.
+    model_rdms: (n_models, n_pairs); brain_rdms: (n_subjects, n_pairs), resampled too where there are several
+    and `subjects` is true; groups: n_stimuli labels that are drawn whole (clips). As in rsatoolbox, a pair of
+    two copies of one stimulus is left out, the others count as often as they were drawn. Spearman's ranks are
+    those of the resample, from one sort of the data: weighted ranks, exact.
     """
     models, brain = np.atleast_2d(model_rdms).astype(float), np.atleast_2d(brain_rdms).astype(float)
     if np.isnan(models).any() or np.isnan(brain).any():
@@ -238,9 +241,10 @@ def _points(rdms: np.ndarray, kept: np.ndarray, method: str) -> np.ndarray:
 def _whitened(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """RDMs (n_rdms, n_pairs) as second moments whose entries are independent and equally noisy.
 
-    G = -D/2 without its row and column means, the entries off the diagonal, which occur twice, times sqrt(2): then
-    inner products are those that the inverse covariance of dissimilarities gives (Diedrichsen et al. 2021). Where
-    pairs are missing, the row effects a_i + a_j are those of a least-squares fit to the pairs that are there.
+    G = -D/2 without its row and column means, the entries off the diagonal, which occur twice, times sqrt(2):
+    then inner products are those that the inverse covariance of dissimilarities gives (Diedrichsen et al.
+    2021). Where pairs are missing, the row effects a_i + a_j are those of a least-squares fit to the pairs
+    that are there.
     """
     n = n_stimuli(values)
     i, j = np.triu_indices(n, 1)

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from blendnet.attention._fused import attend
 from blendnet.errors import BlendnetError
 
 # The study's setting (Portscher et al. 2022, doi 10.1109/IPAS55744.2022.10052853): with 4 heads, 8 key
@@ -34,18 +35,17 @@ DK = DV = 32
 class AAConv2d(nn.Module):
     """Attention-augmented 2-D convolution: (B, in_channels, H_in, W_in) -> (B, out_channels, H, W).
 
-    kernel_size, stride, padding: int or (height, width), as in nn.Conv2d; padding None is 'same', for odd
-    kernels. bias: of the convolution, of the query-key-value convolution and of the output projection, all or
-    none. dk, dv: key and value channels of all heads together; dv of the out_channels come from attention.
-    map_size: (H, W) of the OUTPUT map, to which the relative positions belong. generator: source of the
-    initial weights; None is PyTorch's global one. lesion (attribute): None, or 'attention' to set the dv
-    attention channels to zero.
+    kernel_size, stride, padding: int or (height, width), as in nn.Conv2d; padding None: 'same' (odd kernels)
+    bias: of the convolution, of the query-key-value convolution and of the output projection, all or none
+    dk, dv: key and value channels of all heads together; dv of the out_channels come from attention
+    map_size: (H, W) of the OUTPUT map, to which the relative positions belong
+    generator: source of the initial weights; None is PyTorch's global one
+    lesion (attribute): None, or 'attention' to set the dv attention channels to zero
 
-    Stride and padding. The paper gives no rule for a strided convolution (it downsamples the input of
-    attention by average pooling and upsamples its output bilinearly, only to save memory on large maps). Here
-    the 1x1 query-key- value convolution has the convolution's stride and reads the input at the centre of
-    each of its windows, so that the two halves describe the same places; a centre that falls into the padding
-    reads zeros, as the convolution.
+    Stride and padding. We know of no rule in the paper for a strided convolution (to save memory on large
+    maps it pools the input of attention and upsamples its output). Here the 1x1 convolution that makes
+    queries, keys and values has the convolution's stride and reads the input at the centre of each of its
+    windows, so that the two halves describe the same places; a centre that falls into the padding reads zeros.
 
     Raises BlendnetError for settings that do not go together, and in forward for a map of another size.
     """
@@ -128,7 +128,7 @@ class AAConv2d(nn.Module):
             attended = local.new_zeros(local.shape[0], self.dv, *self.map_size)
         else:
             q, k, v = self._folded(x)
-            tokens = _attend(q, k, v)  # (B, heads, N, dvh)
+            tokens = attend(q, k, v)  # (B, heads, N, dvh)
             attended = self.project(tokens.transpose(-1, -2).reshape(x.shape[0], self.dv, *self.map_size))
         if local.is_contiguous(memory_format=torch.channels_last) and not local.is_contiguous():
             attended = attended.contiguous(memory_format=torch.channels_last)
@@ -268,56 +268,6 @@ def attention_maps(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
         for handle in handles:
             handle.remove()
     return maps
-
-
-class _FusedAttention(torch.autograd.Function):
-    """softmax(q k^T) v by the fused kernel; for second derivatives, which that has not, explicitly."""
-
-    @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        ctx.save_for_backward(q, k, v)
-        ctx.graph = _traced(ctx, (q, k, v))
-        return ctx.graph[1].detach()
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v = ctx.saved_tensors  # the usual error where the graph was freed by an earlier backward pass
-        create = torch.is_grad_enabled()  # create_graph=True: the gradient itself will be differentiated
-        inputs: tuple[Tensor, ...]
-        if create:
-            inputs, out = (q, k, v), ((q @ k.transpose(-1, -2)).softmax(-1) @ v).to(grad.dtype)
-        else:
-            inputs, out = ctx.graph or _traced(ctx, (q, k, v))
-        ctx.graph = None  # frees its memory now; a second pass over a retained graph traces it anew
-        needed = [t for t, needs in zip(inputs, ctx.needs_input_grad) if needs]
-        found = iter(torch.autograd.grad(out, needed, grad, create_graph=create))
-        return tuple(next(found) if needs else None for needs in ctx.needs_input_grad)
-
-
-def _traced(ctx: Any, tensors: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], Tensor]:
-    """The fused kernel's inputs and output with a graph of their own, apart from the network's."""
-    with torch.enable_grad():
-        inputs = tuple(t.detach().requires_grad_(needs) for t, needs in zip(tensors, ctx.needs_input_grad))
-        return inputs, _fused(*inputs)
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q k^T) v for (B, heads, N, D), (B, heads, N, D), (B, heads, N, dvh) -> (B, heads, N, dvh)."""
-    if not torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return _fused(q, k, v)
-    out: Tensor = _FusedAttention.apply(q, k, v)
-    return out
-
-
-def _fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Zeros are appended to the channels, which changes no result, so that PyTorch takes a fused kernel:
-    those want multiples of 8, and the CPU's wants values as wide as keys (otherwise it silently builds the N
-    x N matrix)."""
-    dvh, wide, narrow = v.shape[-1], -(-q.shape[-1] // 8) * 8, -(-v.shape[-1] // 8) * 8
-    if v.device.type == "cpu":
-        wide = narrow = max(wide, narrow)
-    q, k = (F.pad(t, (0, wide - t.shape[-1])) for t in (q, k))
-    return F.scaled_dot_product_attention(q, k, F.pad(v, (0, narrow - dvh)), scale=1.0)[..., :dvh]
 
 
 def _one_hot_codes(height: int, width: int) -> Tensor:

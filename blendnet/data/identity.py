@@ -17,7 +17,7 @@ SIDE = 32  # pixels of a thumbnail
 LOW = 8  # DCT frequencies per axis in the first, exact bound
 THRESHOLD = 0.95  # correlation of thumbnails from which they show one photograph; set on looked-at pairs, see the tests
 FLAT = 2.0  # grey levels of standard deviation below which a thumbnail has no content to compare
-BLOCK = 2048
+BLOCK = 2048  # photographs a side of one tile of comparisons: 16 MB
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
@@ -53,16 +53,17 @@ def same_pairs(thumbnails: np.ndarray, threshold: float = THRESHOLD) -> np.ndarr
     mirrored = flat.reshape(n, SIDE, SIDE)[:, :, ::-1].reshape(n, -1)
 
     found = [_equal_bytes(thumbnails, ~has_content)]
-    for start in range(0, n, BLOCK):
-        rows = low[start : start + BLOCK]
-        for other_low, other in ((low, flat), (low * mirror_sign, mirrored)):
-            i, j = np.nonzero(rows @ other_low[start:].T > threshold - 1e-4)
-            i, j = i + start, j + start
-            i, j = i[i < j], j[i < j]
-            for k in range(0, len(i), 65536):
-                a, b = i[k : k + 65536], j[k : k + 65536]
-                keep = np.einsum("ij,ij->i", flat[a], other[b]) >= threshold
-                found.append(np.stack([a[keep], b[keep]], axis=1))
+    for other_low, other in ((low, flat), (low * mirror_sign, mirrored)):
+        for top in range(0, n, BLOCK):
+            for left in range(top, n, BLOCK):
+                near = low[top : top + BLOCK] @ other_low[left : left + BLOCK].T > threshold - 1e-4
+                if not near.any():
+                    continue
+                i, j = np.nonzero(near)
+                i, j = i + top, j + left
+                i, j = i[i < j], j[i < j]
+                keep = np.einsum("ij,ij->i", flat[i], other[j]) >= threshold
+                found.append(np.stack([i[keep], j[keep]], axis=1))
     return np.unique(np.concatenate(found), axis=0)
 
 

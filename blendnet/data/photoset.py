@@ -199,7 +199,9 @@ def _require_all(labels: np.ndarray, split: np.ndarray, classes: tuple[str, ...]
     for s in splits.SPLITS:
         for c, name in enumerate(classes):
             if not ((labels == c) & (split == s)).any():
-                raise BlendnetError(f"class {name!r} has no photograph in the given split {s!r}; add one to its CSV")
+                raise BlendnetError(
+                    f"class {name!r} has no photograph in the given split {s!r}; add one to its CSV"
+                )
 
 
 def _read_all(photos: Sequence[Photo], work: Any, progress: bool) -> tuple[list[Any], list[str]]:
@@ -228,7 +230,8 @@ def _survey(_: int, photo: Photo) -> tuple[np.ndarray, np.ndarray, str]:
 def _group(photos: Sequence[Photo], thumbnails: list[np.ndarray], sketches: list[np.ndarray]) -> np.ndarray:
     if not photos:
         return np.zeros(0, np.int64)
-    cut = crops.cut_pairs(sketches, [p.class_name for p in photos], [p.collection for p in photos])
+    classes, collections = [p.class_name for p in photos], [p.collection for p in photos]
+    cut = crops.cut_pairs(sketches, classes, collections, lambda i: photos[i].read())
     return same.group(len(photos), same.same_pairs(np.stack(thumbnails)), cut)
 
 
@@ -251,7 +254,9 @@ def _pixels(
 
     def work(i: int, photo: Photo) -> tuple[np.ndarray, np.ndarray]:
         image = photo.read()
-        picture = Image.fromarray(image).convert("L").convert("RGB") if colour == "grey" else Image.fromarray(image)
+        picture = (
+            Image.fromarray(image).convert("L").convert("RGB") if colour == "grey" else Image.fromarray(image)
+        )
         if picture.size != (size, size):
             picture = picture.resize((size, size), Image.Resampling.BILINEAR)
         images[i] = np.asarray(picture).transpose(2, 0, 1)
@@ -270,7 +275,9 @@ def _pixels(
 
 def _refuse(broken: list[str], n: int) -> None:
     if broken:
-        raise BlendnetError(f"{len(broken)} of {n} images are broken, first: {broken[0]}; `blendnet data check` lists all")
+        raise BlendnetError(
+            f"{len(broken)} of {n} images are broken, first: {broken[0]}; `blendnet data check` lists all"
+        )
 
 
 def _read_cache(file: Path) -> tuple[torch.Tensor, np.ndarray] | None:

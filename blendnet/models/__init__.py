@@ -45,10 +45,10 @@ def build(
 ) -> nn.Module:
     """A network with fresh weights: (B, 3, S, S) images -> (B, n_classes) logits.
 
-    attention: 'none' or the name of a file in blendnet/attention, put in place of the convolutions at
-    sites(name); heads: attention heads (no meaning with 'none'); seed: of all initial weights; image_size: S
-    in px, default image_size(name). A plain network runs at other sizes too, an attention twin only at this
-    one.
+    attention: 'none' or a file in blendnet/attention, put in place of the convolutions at sites(name)
+    heads: attention heads (no meaning with 'none')
+    seed: of all initial weights
+    image_size: S in px, default image_size(name); a plain network also runs at others, a twin does not
 
     Twins, the plain and the attention network of one seed, are equal bit for bit outside the sites. PyTorch's
     global generator is left as it was. Raises BlendnetError for unknown names, a network without sites,

@@ -20,7 +20,9 @@ def step_generator(*numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(state & 0x7FFFFFFFFFFFFFFF)
 
 
-def augment(images: torch.Tensor, generator: torch.Generator, *, crop_scale: float, flip: bool) -> torch.Tensor:
+def augment(
+    images: torch.Tensor, generator: torch.Generator, *, crop_scale: float, flip: bool
+) -> torch.Tensor:
     """Float images in [0, 1] of shape (n, 3, H, W): each gets its own crop (area crop_scale..1, aspect 3/4..4/3) and
     its own flip; bilinear, edge pixels repeated; same shape out."""
     n = images.shape[0]

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from blendnet.data import blended
+from blendnet.data.manifest import render
 from blendnet.data.photoset import PhotoSet
 from blendnet.training.augment import normalise
 
@@ -41,7 +41,7 @@ def outputs(
 
 def blend_images(photos: PhotoSet, manifest: pd.DataFrame) -> Callable[[int, int], torch.Tensor]:
     """Reader of the manifest's blends in order."""
-    return lambda start, stop: blended.render(photos, manifest.iloc[start:stop])
+    return lambda start, stop: render(photos, manifest.iloc[start:stop])
 
 
 def regular_images(photos: PhotoSet, index: np.ndarray) -> Callable[[int, int], torch.Tensor]:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from blendnet import checkpoint
 from blendnet.data import blended
+from blendnet.data.manifest import targets as label_sets
 from blendnet.data.photoset import PhotoSet
 from blendnet.errors import BlendnetError
 from blendnet.files import make_folder, write_text
@@ -28,11 +29,19 @@ Say = Callable[[str], None]
 class Batches:
     """Training batches as a pure function of (seed, step), made on the device where the photographs lie."""
 
-    def __init__(self, photos: PhotoSet, run: Run, recipe: Recipe, held_out: frozenset, space: str, device: torch.device):
+    def __init__(
+        self,
+        photos: PhotoSet,
+        run: Run,
+        recipe: Recipe,
+        held_out: frozenset,
+        space: str,
+        device: torch.device,
+    ):
         index = np.flatnonzero(photos.split == "train")
         self.images = photos.images[torch.from_numpy(index)].to(device)
         self.labels = photos.labels[torch.from_numpy(index)]
-        self.identity = photos.identity[torch.from_numpy(index)]
+        self.identity = photos.identity[index]
         self.n_classes = len(photos.classes)
         self.run, self.recipe, self.held_out, self.space, self.device = run, recipe, held_out, space, device
 
@@ -49,9 +58,14 @@ class Batches:
                 seed=self.run.seed, step=step, alpha=self.recipe.alpha, held_out=self.held_out,
             )  # fmt: skip
             images = blended.blend(
-                self._photos(a, generator), self._photos(b, generator), alpha.to(self.device), space=self.space
+                self._photos(a, generator),
+                self._photos(b, generator),
+                alpha.to(self.device),
+                space=self.space,
             )
-            targets = (F.one_hot(self.labels[a], self.n_classes) + F.one_hot(self.labels[b], self.n_classes)).float()
+            targets = (
+                F.one_hot(self.labels[a], self.n_classes) + F.one_hot(self.labels[b], self.n_classes)
+            ).float()
         smooth = self.recipe.label_smoothing
         return normalise(images), (targets * (1 - smooth) + smooth / 2).to(self.device)
 
@@ -60,9 +74,11 @@ class Batches:
         return augment(photos, generator, crop_scale=self.recipe.crop_scale, flip=self.recipe.flip)
 
 
-def validate(model: nn.Module, run: Run, photos: PhotoSet, manifest: pd.DataFrame, device: torch.device) -> dict:
+def validate(
+    model: nn.Module, run: Run, photos: PhotoSet, manifest: pd.DataFrame, device: torch.device
+) -> dict:
     """All of validation: blends (both, one, none) and regular photographs (top-1), with counts and losses."""
-    targets = blended.targets(photos, manifest).numpy()
+    targets = label_sets(photos, manifest).numpy()
     logits = evaluate.outputs(model, evaluate.blend_images(photos, manifest), len(manifest), device=device)
     both, one, none = evaluate.both_one_none(logits, targets)
     index = np.flatnonzero(photos.split == "val")
@@ -86,6 +102,7 @@ def train(
     val_manifest: pd.DataFrame,
     *,
     image_size: int,
+    colour: str = "rgb",
     held_out: frozenset = frozenset(),
     space: str = "pixel",
     device: torch.device | str = "cpu",
@@ -102,7 +119,7 @@ def train(
     device = torch.device(device)
     key = {
         "run": run.id, "recipe": recipe.asdict(), "image_size": image_size, "classes": list(photos.classes),
-        "photos_sha256": photos.sha256, "manifest_sha256": blended.manifest_sha256(val_manifest),
+        "photos_sha256": photos.sha256, "manifest_sha256": val_manifest.attrs["sha256"],
         "held_out": sorted([list(p) for p in held_out]), "space": space,
     }  # fmt: skip
     if checkpoint.is_finished(folder) and not force:
@@ -132,7 +149,10 @@ def train(
             row = {"epoch": epoch, "lr": schedule.learning_rate(recipe, (epoch + 1) * steps - 1, steps),
                    "train_loss": loss} | validate(model, run, photos, val_manifest, device)  # fmt: skip
             seconds = time.perf_counter() - began
-            row |= {"seconds": round(seconds, 3), "images_per_s": round(steps * recipe.batch_size / trained, 1)}
+            row |= {
+                "seconds": round(seconds, 3),
+                "images_per_s": round(steps * recipe.batch_size / trained, 1),
+            }
             done.log.append(row)
             done.seconds += seconds
             criterion = (row["val_top1" if run.training == "regular" else "val_both"], -row["val_loss"])
@@ -155,7 +175,7 @@ def train(
     meta = checkpoint.save(folder, model, {
         "key": key, "run": run.id, "network": run.network, "attention": run.attention, "heads": run.heads,
         "training": run.training, "seed": run.seed, "recipe": recipe.asdict(), "classes": list(photos.classes),
-        "image_size": image_size, "colour": photos.colour, "epoch": done.best_epoch,
+        "image_size": image_size, "colour": colour, "epoch": done.best_epoch,
         "criterion": "val_top1" if run.training == "regular" else "val_both", "validation": row,
         "n_train_images": len(batches.labels), "seconds": round(done.seconds, 1),
         "surroundings": checkpoint.surroundings(device),

@@ -55,7 +55,9 @@ def load_key(folder: Path) -> dict[str, Any] | None:
         return json.loads(handle.metadata()["key"])
 
 
-def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Progress, dict[str, torch.Tensor]]:
+def load(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[Progress, dict[str, torch.Tensor]]:
     """Put the stored state into model and optimiser; returns the progress and the best weights so far."""
     path = folder / STATE
     parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
@@ -78,4 +80,6 @@ def _open(path: Path):
     try:
         return safe_open(str(path), framework="pt")
     except (SafetensorError, OSError) as error:
-        raise BlendnetError(f"{path} is damaged ({error}); delete it, the training starts from its beginning") from error
+        raise BlendnetError(
+            f"{path} is damaged ({error}); delete it, the training starts from its beginning"
+        ) from error

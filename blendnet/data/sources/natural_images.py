@@ -9,7 +9,14 @@ from blendnet.data.sources._image import ImageFile, first_folder, image_files
 DOI = "10.48550/arXiv.1807.10108"
 LICENCE = "not stated in the source: not cleared for redistribution"
 COLLECTION = "natural_images"
-FOLDERS = {"car": "car", "cat": "cat", "dog": "dog", "face": "person", "flower": "flower", "plane": "airplane"}
+FOLDERS = {
+    "car": "car",
+    "cat": "cat",
+    "dog": "dog",
+    "face": "person",
+    "flower": "flower",
+    "plane": "airplane",
+}
 CLASSES = tuple(FOLDERS)
 
 

@@ -59,6 +59,8 @@ def index(root: Path | None = None, n_per_class: int = 200, size: int = 96, seed
     n_per_class under 1 or over 1,000,000."""
     if not 1 <= n_per_class <= 1_000_000:
         raise errors.BlendnetError(f"n_per_class {n_per_class} is out of range: give 1 to 1,000,000")
+    if seed < 0:
+        raise errors.BlendnetError(f"seed {seed} is negative: give a seed of 0 or more")
     return [
         Photo(
             image_id=f"procedural/{name}/{i:04d}",

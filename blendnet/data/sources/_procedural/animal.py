@@ -54,7 +54,11 @@ def body(rng: np.random.Generator, posture: str, b: Build, fur: Paint, tail: np.
         stride = rng.uniform(0.05, 0.12) if posture == "standing" else rng.uniform(0.2, 0.38)
         for s in (-1, 1):
             step = stride * s * rng.choice((-1, 1))
-            limb([(0.68, -0.1, s * z), (0.68 + step * 0.6, -0.5 * b.leg, s * z), (0.66 + step, -b.leg, s * z)], s, b.chest * 0.5)
+            limb(
+                [(0.68, -0.1, s * z), (0.68 + step * 0.6, -0.5 * b.leg, s * z), (0.66 + step, -b.leg, s * z)],
+                s,
+                b.chest * 0.5,
+            )
             limb([(-0.75, -0.05, s * z), (-0.66 - step * 0.3, -0.45 * b.leg, s * z), (-0.86 - step * 0.6, -0.68 * b.leg, s * z),
                   (-0.8 - step, -b.leg, s * z)], s, b.waist * 0.8)  # fmt: skip
         head = np.array([0.78 + b.neck * 0.75, 0.1 + b.neck * rng.uniform(0.7, 1.1), 0])
@@ -62,22 +66,49 @@ def body(rng: np.random.Generator, posture: str, b: Build, fur: Paint, tail: np.
         root = np.array([-0.9, 0.12, 0])
     elif posture == "sitting":
         rump, chest = np.array([-0.35, -0.55, 0]), np.array([0.2, 0.32, 0])
-        shapes.append(chain([rump, (-0.15, -0.1, 0), chest], [b.waist * 1.3, b.waist * 1.15, b.chest * 0.9], fur))
+        shapes.append(
+            chain([rump, (-0.15, -0.1, 0), chest], [b.waist * 1.3, b.waist * 1.15, b.chest * 0.9], fur)
+        )
         base = -0.55 - b.waist * 1.15
         for s in (-1, 1):
             limb([(0.26, 0.12, s * z), (0.4, -0.35, s * z), (0.42, base + b.paw, s * z)], s, b.chest * 0.5)
             shapes.append(chain([(-0.3, -0.55, s * z * 1.3), (0.0, -0.72, s * z * 1.5)], [b.waist * 1.0, b.waist * 0.7],
                                 fur if s > 0 else far, 0.05 * s))  # fmt: skip
-            shapes.append(chain([(0.0, base + b.paw, s * z * 1.7), (0.22, base + b.paw, s * z * 1.7)], b.paw * 1.15, socks, 0.06 * s))
+            shapes.append(
+                chain(
+                    [(0.0, base + b.paw, s * z * 1.7), (0.22, base + b.paw, s * z * 1.7)],
+                    b.paw * 1.15,
+                    socks,
+                    0.06 * s,
+                )
+            )
         head = chest + [b.neck * 0.35, b.neck * 1.0 + 0.12, 0]
         shapes.append(chain([chest, head], [b.chest * 0.85, b.head * 0.8], fur, 0.03))
         root = np.array([-0.6, base + 0.12, 0])
     else:  # lying
-        shapes.append(chain([(-0.7, -0.12, 0), (-0.1, -0.1, 0), (0.55, -0.02, 0)], [b.waist * 1.3, b.waist * 1.1, b.chest], fur))
+        shapes.append(
+            chain(
+                [(-0.7, -0.12, 0), (-0.1, -0.1, 0), (0.55, -0.02, 0)],
+                [b.waist * 1.3, b.waist * 1.1, b.chest],
+                fur,
+            )
+        )
         base = -0.12 - b.waist * 1.0
         for s in (-1, 1):
-            limb([(0.55, -0.15, s * z), (0.55, base + b.paw, s * z * 1.4), (0.95, base + b.paw, s * z * 1.4)], s, b.chest * 0.5)
-            limb([(-0.7, -0.15, s * z * 1.3), (-0.3, base + b.paw, s * z * 1.7), (-0.1, base + b.paw, s * z * 1.7)], s, b.waist * 0.95)
+            limb(
+                [(0.55, -0.15, s * z), (0.55, base + b.paw, s * z * 1.4), (0.95, base + b.paw, s * z * 1.4)],
+                s,
+                b.chest * 0.5,
+            )
+            limb(
+                [
+                    (-0.7, -0.15, s * z * 1.3),
+                    (-0.3, base + b.paw, s * z * 1.7),
+                    (-0.1, base + b.paw, s * z * 1.7),
+                ],
+                s,
+                b.waist * 0.95,
+            )
         head = np.array([0.68 + b.neck * 0.5, 0.1 + b.neck * 0.9, 0])
         shapes.append(chain([(0.55, 0, 0), head], [b.chest * 0.85, b.head * 0.8], fur, 0.03))
         root = np.array([-0.95, -0.12, 0])
@@ -85,7 +116,9 @@ def body(rng: np.random.Generator, posture: str, b: Build, fur: Paint, tail: np.
     return shapes, head
 
 
-def mounted(head: list[Shape], at: np.ndarray, size: float, gaze: tuple[float, float, float], body_yaw: float) -> list[Shape]:
+def mounted(
+    head: list[Shape], at: np.ndarray, size: float, gaze: tuple[float, float, float], body_yaw: float
+) -> list[Shape]:
     """The head (built looking along +z) at its place, turned so that it looks by gaze (yaw, pitch, roll in degrees)
     away from the viewer whatever the body does, and in front of the neck."""
     yaw, pitch, roll = gaze

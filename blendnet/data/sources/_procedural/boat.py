@@ -47,15 +47,23 @@ def _hull(rng: np.random.Generator, width: float, height: float, paint: Paint, d
 def _water(rng: np.random.Generator, width: float) -> list[Shape]:
     """Foam and ripples round the waterline: part of the boat, not of the background."""
     foam = Paint(hsv(rng.uniform(0.5, 0.6), rng.uniform(0, 0.25), rng.uniform(0.75, 1)), grain=0.2)
-    sea = Paint(hsv(rng.uniform(0.45, 0.65), rng.uniform(0.2, 0.7), rng.uniform(0.2, 0.6)), grain=0.25, gloss=0.2)
+    sea = Paint(
+        hsv(rng.uniform(0.45, 0.65), rng.uniform(0.2, 0.7), rng.uniform(0.2, 0.6)), grain=0.25, gloss=0.2
+    )
     shapes = []
     a = np.linspace(0, 2 * np.pi, 26, endpoint=False)
     for reach, paint, bias in ((1.0, sea, -3.0), (0.86, foam, -2.9), (0.8, sea, -2.8)):
         wobble = 1 + rng.normal(0, 0.04, len(a))
-        patch = np.stack([1.35 * reach * np.cos(a) * wobble, -0.01 + 0 * a, (width + 0.42 * reach) * np.sin(a) * wobble], 1)
+        patch = np.stack(
+            [1.35 * reach * np.cos(a) * wobble, -0.01 + 0 * a, (width + 0.42 * reach) * np.sin(a) * wobble], 1
+        )
         shapes.append(sheet(patch, paint, bias))
     for _ in range(rng.integers(3, 8)):
-        x, z, n = rng.uniform(-1.1, 1.1), rng.uniform(width, width + 0.35) * rng.choice((-1, 1)), rng.uniform(0.08, 0.3)
+        x, z, n = (
+            rng.uniform(-1.1, 1.1),
+            rng.uniform(width, width + 0.35) * rng.choice((-1, 1)),
+            rng.uniform(0.08, 0.3),
+        )
         shapes.append(sheet([(x - n, 0, z), (x, 0, z + 0.025), (x + n, 0, z), (x, 0, z - 0.025)], foam, -2.7))
     return shapes
 
@@ -74,12 +82,17 @@ def _sails(rng: np.random.Generator, deck: float) -> list[Shape]:
         boom = 0.95 if len(masts) == 1 else 0.55
         foot = deck + 0.12
         curve = np.linspace(0, 1, 6)
-        leech = [(x - boom * (1 - t) - 0.06 * np.sin(np.pi * t), foot + (top - 0.15) * t, belly * (1 - t)) for t in curve]
+        leech = [
+            (x - boom * (1 - t) - 0.06 * np.sin(np.pi * t), foot + (top - 0.15) * t, belly * (1 - t))
+            for t in curve
+        ]
         shapes.append(sheet([(x, foot, 0), *leech, (x, deck + top, 0)], cloth))
         shapes.append(chain([(x, foot, 0), (x - boom, foot, belly)], 0.018, wood, 0.01))
     x, tack = masts[-1], rng.uniform(0.95, 1.1)
     clew = (x + 0.1, deck + 0.1, belly * 0.8)
-    shapes.append(sheet([(tack, deck + 0.05, 0), (x + 0.02, deck + tall * rng.uniform(0.75, 0.95), 0), clew], jib, 0.01))
+    shapes.append(
+        sheet([(tack, deck + 0.05, 0), (x + 0.02, deck + tall * rng.uniform(0.75, 0.95), 0), clew], jib, 0.01)
+    )
     return shapes
 
 
@@ -93,14 +106,21 @@ def _ferry(rng: np.random.Generator, deck: float, width: float) -> list[Shape]:
         for x in np.arange(-0.4, 0.6, 0.2):
             for level in range(rng.integers(1, 4)):
                 tone = Paint(any_colour(rng))
-                shapes.append(box((x, y + 0.09 + 0.15 * level, 0), (0.185, 0.145, 1.5 * width), tone, 0.05 * level))
+                shapes.append(
+                    box((x, y + 0.09 + 0.15 * level, 0), (0.185, 0.145, 1.5 * width), tone, 0.05 * level)
+                )
     for floor in range(rng.integers(2, 4) + cargo):
         h, w = rng.uniform(0.13, 0.19), width * (0.86 - 0.1 * floor)
         shapes.append(box(((x0 + x1) / 2, y + h / 2, 0), (x1 - x0, h, 2 * w), white, 0.1 * floor))
         for s in (-1, 1):
             z = s * (w + 0.004)
             for x in np.arange(x0 + 0.04, x1 - 0.06, 0.12):
-                pane = [(x, y + 0.3 * h, z), (x + 0.07, y + 0.3 * h, z), (x + 0.07, y + 0.75 * h, z), (x, y + 0.75 * h, z)]
+                pane = [
+                    (x, y + 0.3 * h, z),
+                    (x + 0.07, y + 0.3 * h, z),
+                    (x + 0.07, y + 0.75 * h, z),
+                    (x, y + 0.75 * h, z),
+                ]
                 shapes.append(sheet(pane[::s], dark, 0.15 + 0.1 * floor, True))
         front = [(x1 + 0.004, y + 0.35 * h, w * 0.9), (x1 + 0.004, y + 0.35 * h, -w * 0.9),
                  (x1 + 0.004, y + 0.8 * h, -w * 0.9), (x1 + 0.004, y + 0.8 * h, w * 0.9)]  # fmt: skip
@@ -121,7 +141,12 @@ def _motor(rng: np.random.Generator, deck: float, width: float) -> list[Shape]:
     lean = 0.05 if fishing else 0.22
     w = width * 0.7
     low = [(x0, deck, w), (x1, deck, w), (x1, deck, -w), (x0, deck, -w)]
-    high = [(x0 + 0.04, deck + h, w * 0.85), (x1 - lean, deck + h, w * 0.85), (x1 - lean, deck + h, -w * 0.85), (x0 + 0.04, deck + h, -w * 0.85)]
+    high = [
+        (x0 + 0.04, deck + h, w * 0.85),
+        (x1 - lean, deck + h, w * 0.85),
+        (x1 - lean, deck + h, -w * 0.85),
+        (x0 + 0.04, deck + h, -w * 0.85),
+    ]
     cabin = loft(np.array([low, high]), white, 0.1)
     shapes = [cabin, sheet(high, white, 0.12, True)]
     centre = cabin.points.mean(1, keepdims=True)
@@ -132,7 +157,14 @@ def _motor(rng: np.random.Generator, deck: float, width: float) -> list[Shape]:
         shapes.append(chain([(0.05, deck, 0), (0.05, deck + mast, 0)], 0.025, dark, 0.1))
         shapes.append(chain([(0.05, deck + 0.2, 0), (0.7, deck + mast * 0.8, 0)], 0.016, dark, 0.1))
     else:
-        shapes.append(chain([(0.4, deck + 0.08, -w), (0.85, deck + 0.16, 0), (0.4, deck + 0.08, w)], 0.012, Paint((0.8, 0.8, 0.85)), 0.1))
+        shapes.append(
+            chain(
+                [(0.4, deck + 0.08, -w), (0.85, deck + 0.16, 0), (0.4, deck + 0.08, w)],
+                0.012,
+                Paint((0.8, 0.8, 0.85)),
+                0.1,
+            )
+        )
     return shapes
 
 

@@ -27,13 +27,15 @@ _MAKES = {
 }
 
 
-def _wheel(x: float, z: float, r: float, side: int, rng_rim: Paint, spokes: int) -> list[Shape]:
+def _wheel(x: float, z: float, r: float, side: int, rim: Paint, spokes: int) -> list[Shape]:
     tyre, inner = Paint((0.06, 0.06, 0.07), grain=0.1), z - side * 0.14
     z0, z1 = min(z, inner), max(z, inner)
     circle = ring((x, r, 0), r)[:, :2]
-    shapes = prism(circle, z0, z1, tyre, tyre, bias=0.02)
+    # The body hides the tyres' upper halves; the discs lie on its sides, where culling keeps them in their place.
+    shapes = prism(circle, z0, z1, tyre, tyre, bias=-2.0)
     face = z + side * 0.005
-    for radius, paint, bias in ((0.66 * r, rng_rim, 0.1), (0.2 * r, Paint((0.15, 0.15, 0.16)), 0.14)):
+    hub = Paint((0.15, 0.15, 0.16))
+    for radius, paint, bias in ((r, tyre, 0.08), (0.66 * r, rim, 0.1), (0.2 * r, hub, 0.14)):
         disc = ring((x, r, face), radius)
         shapes.append(sheet(disc if side > 0 else disc[::-1], paint, bias, True))
     for a in np.linspace(0, 2 * np.pi, spokes, endpoint=False):  # gaps between the spokes
@@ -41,10 +43,6 @@ def _wheel(x: float, z: float, r: float, side: int, rng_rim: Paint, spokes: int)
         hole = ring(mid, 0.11 * r, sides=5)
         shapes.append(sheet(hole if side > 0 else hole[::-1], Paint((0.08, 0.08, 0.09)), 0.12, True))
     return shapes
-
-
-def _quad(a: tuple, b: tuple, c: tuple, d: tuple, paint: Paint, bias: float) -> Shape:
-    return sheet([a, b, c, d], paint, bias, True)
 
 
 def build(rng: np.random.Generator) -> Model:
@@ -55,7 +53,9 @@ def build(rng: np.random.Generator) -> Model:
     sill, r = 0.12 + rng.uniform(-0.02, 0.03), rng.uniform(0.16, 0.2)
     colour = any_colour(rng)
     body = Paint(colour, grain=0.03, gloss=rng.uniform(0.2, 0.6))
-    glass = Paint(hsv(rng.uniform(0.5, 0.65), rng.uniform(0.1, 0.4), rng.uniform(0.12, 0.5)), grain=0.02, gloss=0.5)
+    glass = Paint(
+        hsv(rng.uniform(0.5, 0.65), rng.uniform(0.1, 0.4), rng.uniform(0.12, 0.5)), grain=0.02, gloss=0.5
+    )
     trim = Paint(hsv(0.6, 0.1, rng.uniform(0.06, 0.2)))
     metal = Paint(hsv(0.6, 0.05, rng.uniform(0.5, 0.9)), gloss=0.4)
     belt = (bonnet + boot) / 2 + 0.03
@@ -75,22 +75,44 @@ def build(rng: np.random.Generator) -> Model:
         face = np.asarray(pane)
         shapes.append(sheet(face, body, 0.02, True))
         centre = face.mean(0)
-        shapes.append(sheet(centre + (face - centre) * np.array([0.86, 0.82, 0.86]) + [0, 0.01, 0], glass, 0.06, True))
+        shapes.append(
+            sheet(centre + (face - centre) * np.array([0.86, 0.82, 0.86]) + [0, 0.01, 0], glass, 0.06, True)
+        )
     for s in (1, -1):
         z = s * (w + 0.004)
         order = slice(None, None, s)
-        for x in (np.linspace(b0, b1, 4)[1:3] if make not in ("pickup", "sports") else [(b0 + b1) / 2]):
+        for x in np.linspace(b0, b1, 4)[1:3] if make not in ("pickup", "sports") else [(b0 + b1) / 2]:
             top_x = t0 + (x - b0) / (b1 - b0) * (t1 - t0)
-            pillar = [(x - 0.02, yb, z), (x + 0.02, yb, z), (top_x + 0.02, yt, s * n), (top_x - 0.02, yt, s * n)]
+            pillar = [
+                (x - 0.02, yb, z),
+                (x + 0.02, yb, z),
+                (top_x + 0.02, yt, s * n),
+                (top_x - 0.02, yt, s * n),
+            ]
             shapes.append(sheet(pillar[order], body, 0.09, True))
             seam = [(x - 0.006, sill, z), (x + 0.006, sill, z), (x + 0.006, yb, z), (x - 0.006, yb, z)]
             shapes.append(sheet(seam[order], Paint(shade(colour, 0.5)), 0.05, True))
-            grip = [(x - 0.1, belt - 0.08, z), (x - 0.03, belt - 0.08, z), (x - 0.03, belt - 0.06, z), (x - 0.1, belt - 0.06, z)]
+            grip = [
+                (x - 0.1, belt - 0.08, z),
+                (x - 0.03, belt - 0.08, z),
+                (x - 0.03, belt - 0.06, z),
+                (x - 0.1, belt - 0.06, z),
+            ]
             shapes.append(sheet(grip[order], metal, 0.06, True))
         if make == "van" and rng.random() < 0.5:
-            panel = [(b0 + 0.03, yb - 0.02, z), (0.2, yb - 0.02, z), (0.2, yt - 0.02, s * (n + 0.01)), (b0 + 0.05, yt - 0.02, s * (n + 0.01))]
+            panel = [
+                (b0 + 0.03, yb - 0.02, z),
+                (0.2, yb - 0.02, z),
+                (0.2, yt - 0.02, s * (n + 0.01)),
+                (b0 + 0.05, yt - 0.02, s * (n + 0.01)),
+            ]
             shapes.append(sheet(panel[order], body, 0.1, True))
-        skirt = [(-0.95, sill - 0.02, z), (0.95, sill - 0.02, z), (0.95, sill + 0.05, z), (-0.95, sill + 0.05, z)]
+        skirt = [
+            (-0.95, sill - 0.02, z),
+            (0.95, sill - 0.02, z),
+            (0.95, sill + 0.05, z),
+            (-0.95, sill + 0.05, z),
+        ]
         shapes.append(sheet(skirt[order], trim, 0.04, True))
         for x in (-0.62, 0.62):
             arch = ring((x, r, z), r * 1.22)
@@ -105,7 +127,12 @@ def build(rng: np.random.Generator) -> Model:
             corners = [(x, y1 - 0.09, b), (x, y1 - 0.09, a), (x, y1, a), (x, y1, b)]
             shapes.append(sheet(corners[::front], lamp, 0.1, True))
             zs = s * (w + 0.006)
-            side = [(x * 0.9, y1 - 0.08, zs), (x * 0.99, y1 - 0.08, zs), (x * 0.97, y1, zs), (x * 0.9, y1, zs)]
+            side = [
+                (x * 0.9, y1 - 0.08, zs),
+                (x * 0.99, y1 - 0.08, zs),
+                (x * 0.97, y1, zs),
+                (x * 0.9, y1, zs),
+            ]
             shapes.append(sheet(side[:: s * front], lamp, 0.1, True))
         for paint, y0, h, z in ((trim, y1 - 0.08, 0.07, 0.5 * w), (trim, sill, 0.07, 0.96 * w),
                                 (Paint((0.9, 0.9, 0.85)), sill + 0.05, 0.05, 0.22 * w)):  # fmt: skip

@@ -11,9 +11,10 @@ from blendnet.data.sources._procedural.solid import (
     box,
     chain,
     hsv,
-    moved,
-    rotation,
+    loft,
+    ring,
     shade,
+    sheet,
 )
 
 
@@ -40,7 +41,12 @@ def _legs(rng: np.random.Generator, paint: Paint, w: float, d: float, height: fl
 
 
 def _dining(rng: np.random.Generator, wood: Paint, seat: Paint) -> list[Shape]:
-    w, d, leg, tall = rng.uniform(0.34, 0.48), rng.uniform(0.34, 0.45), rng.uniform(0.65, 0.9), rng.uniform(0.6, 1.1)
+    w, d, leg, tall = (
+        rng.uniform(0.34, 0.48),
+        rng.uniform(0.34, 0.45),
+        rng.uniform(0.65, 0.9),
+        rng.uniform(0.6, 1.1),
+    )
     shapes = [*_legs(rng, wood, w, d, leg), box((0, 0.03, 0), (2 * w, rng.uniform(0.07, 0.14), 2 * d), seat)]
     tilt, post = rng.uniform(0.02, 0.2), rng.uniform(0.03, 0.06)
 
@@ -64,6 +70,35 @@ def _dining(rng: np.random.Generator, wood: Paint, seat: Paint) -> list[Shape]:
     return shapes
 
 
+def _bow(rng: np.random.Generator, wood: Paint, seat: Paint) -> list[Shape]:
+    """A Windsor chair: a bow bent over spindles, round seat."""
+    r, leg, tall = rng.uniform(0.4, 0.5), rng.uniform(0.6, 0.85), rng.uniform(0.65, 1.05)
+    shapes = _legs(rng, wood, r * 0.85, r * 0.85, leg)
+    top = ring((0, 0.06, 0), r, "y", 16, rng.uniform(0.9, 1.1))
+    shapes.append(loft(np.stack([top - [0, 0.1, 0], top]), seat))
+    shapes.append(sheet(top, seat, 0.02))
+    lean, wide = rng.uniform(0.08, 0.3), rng.uniform(0.85, 1.0)
+
+    def bow(a: float, height: float = 1.0) -> tuple[float, float, float]:
+        h = height * np.sin(a)
+        return wide * r * np.cos(a), 0.06 + tall * h, -0.55 * r - lean * h - 0.3 * r * np.sin(a)
+
+    shapes.append(chain([bow(a) for a in np.linspace(0.0, np.pi, 11)], rng.uniform(0.03, 0.045), wood, 0.02))
+    for a in np.linspace(0.0, np.pi, int(rng.integers(6, 10)))[1:-1]:
+        foot = (0.8 * wide * r * np.cos(a), 0.06, -0.8 * r)
+        shapes.append(chain([foot, bow(a)], rng.uniform(0.014, 0.022), wood, 0.02))
+    if rng.random() < 0.35:  # arms
+        arm = [
+            (s * r, 0.38 * tall, z) for s, z in ((-1, 0.5 * r), (-1, -0.5 * r), (1, -0.5 * r), (1, 0.5 * r))
+        ]
+        for a, b in ((arm[0], arm[1]), (arm[3], arm[2])):
+            shapes += [
+                chain([a, b], 0.035, wood, 0.03),
+                chain([a, (a[0] * 0.9, 0.06, a[2])], 0.025, wood, 0.03),
+            ]
+    return shapes
+
+
 def _armchair(rng: np.random.Generator, wood: Paint, seat: Paint) -> list[Shape]:
     w, d, h = rng.uniform(0.45, 0.6), rng.uniform(0.42, 0.55), rng.uniform(0.6, 0.95)
     arm, base = rng.uniform(0.12, 0.2), rng.uniform(0.28, 0.4)
@@ -73,16 +108,23 @@ def _armchair(rng: np.random.Generator, wood: Paint, seat: Paint) -> list[Shape]
     shapes.append(box((0, h / 2, -d + 0.1), (2 * w - arm, h, 0.22), seat))
     for s in (-1, 1):
         top = rng.uniform(0.26, 0.34)
-        shapes.append(box((s * (w - arm / 2), top / 2 - 0.05, 0.04), (arm, top + 0.1, 2 * d - 0.06), seat, bias=0.05))
+        shapes.append(
+            box((s * (w - arm / 2), top / 2 - 0.05, 0.04), (arm, top + 0.1, 2 * d - 0.06), seat, bias=0.05)
+        )
         for z in (-d + 0.08, d - 0.08):
-            shapes.append(chain([(s * (w - 0.08), -base, z), (s * (w - 0.08), -base - 0.22, z)], 0.045, wood, -0.4))
+            shapes.append(
+                chain([(s * (w - 0.08), -base, z), (s * (w - 0.08), -base - 0.22, z)], 0.045, wood, -0.4)
+            )
     return shapes
 
 
 def _office(rng: np.random.Generator, metal: Paint, seat: Paint) -> list[Shape]:
     dark = Paint(hsv(0.6, 0.1, rng.uniform(0.08, 0.3)), gloss=0.3)
     w, tall = rng.uniform(0.38, 0.48), rng.uniform(0.7, 1.05)
-    shapes = [box((0, 0, 0), (2 * w, 0.13, 2 * w), seat), chain([(0, 0, 0), (0, -0.6, 0)], 0.055, metal, -0.3)]
+    shapes = [
+        box((0, 0, 0), (2 * w, 0.13, 2 * w), seat),
+        chain([(0, 0, 0), (0, -0.6, 0)], 0.055, metal, -0.3),
+    ]
     start = rng.uniform(0, 72)
     for a in np.deg2rad(start + 72 * np.arange(5)):
         end = (0.52 * np.cos(a), -0.72, 0.52 * np.sin(a))
@@ -98,13 +140,18 @@ def _office(rng: np.random.Generator, metal: Paint, seat: Paint) -> list[Shape]:
 
 
 def build(rng: np.random.Generator) -> Model:
-    """A chair of one of three makes, seen from a little above, mostly from the front or the side."""
+    """A chair of one of four makes, seen from a little above, mostly from the front or the side."""
     frame, texture = _frame_paint(rng)
-    if rng.random() < 0.35:
+    make = (_dining, _dining, _bow, _armchair, _office)[rng.integers(5)]
+    if make in (_dining, _bow) and rng.random() < 0.45:
         seat = frame
     else:
         seat, texture = Paint(any_colour(rng), any_colour(rng), rng.choice((0.0, 0.5)), 0.12), "cloth"
-    make = (_dining, _dining, _armchair, _office)[rng.integers(4)]
-    shapes = moved(make(rng, frame, seat), turn=rotation())
-    yaw = rng.uniform(-75, 75) if rng.random() < 0.75 else rng.uniform(75, 285)
-    return Model(shapes, View(yaw, rng.uniform(6, 30), rng.normal(0, 4)), texture, ("patches", "stripes")[rng.integers(2)])
+    # From behind, an armchair is only a block.
+    yaw = rng.uniform(-75, 75) if make is _armchair or rng.random() < 0.75 else rng.uniform(75, 285)
+    return Model(
+        make(rng, frame, seat),
+        View(yaw, rng.uniform(6, 30), rng.normal(0, 4)),
+        texture,
+        ("patches", "stripes")[rng.integers(2)],
+    )

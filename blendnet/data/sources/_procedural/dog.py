@@ -3,7 +3,17 @@
 import numpy as np
 
 from blendnet.data.sources._procedural.animal import Build, body, coat, mounted
-from blendnet.data.sources._procedural.solid import Model, Paint, Shape, View, any_colour, chain, hsv, shade, sheet
+from blendnet.data.sources._procedural.solid import (
+    Model,
+    Paint,
+    Shape,
+    View,
+    any_colour,
+    chain,
+    hsv,
+    shade,
+    sheet,
+)
 
 
 def _head(rng: np.random.Generator, fur: Paint, ear: Paint, muzzle: Paint) -> list[Shape]:
@@ -13,13 +23,29 @@ def _head(rng: np.random.Generator, fur: Paint, ear: Paint, muzzle: Paint) -> li
     tip = np.array([0, -0.38, 0.45 + length])
     shapes.append(chain([(0, -0.2, 0.4), tip], [0.52, deep], muzzle, 0.15))
     dark = Paint((0.05, 0.04, 0.05), grain=0, gloss=0.5)
-    jaw = chain([(0, -0.6, 0.3), tip + [0, -0.36, -0.2]], [0.36, deep * 0.62], Paint(shade(muzzle.colour, 0.8), grain=0.1), 0.05)
+    jaw = chain(
+        [(0, -0.6, 0.3), tip + [0, -0.36, -0.2]],
+        [0.36, deep * 0.62],
+        Paint(shade(muzzle.colour, 0.8), grain=0.1),
+        0.05,
+    )
     shapes.append(jaw)
     if rng.random() < 0.55:
         tongue = Paint(hsv(0.97, rng.uniform(0.4, 0.65), 0.85), grain=0.03)
-        shapes.append(chain([tip + [0, -0.4, -0.08], tip + [rng.uniform(-0.15, 0.15), -0.85, -0.05]], [0.16, 0.2], tongue, 0.25))
+        shapes.append(
+            chain(
+                [tip + [0, -0.4, -0.08], tip + [rng.uniform(-0.15, 0.15), -0.85, -0.05]],
+                [0.16, 0.2],
+                tongue,
+                0.25,
+            )
+        )
     shapes.append(chain([tip + [-0.1, 0.16, 0.26], tip + [0.1, 0.16, 0.26]], 0.19, dark, 0.4))
-    shapes.append(chain([tip + [-0.26, -0.24, 0.2], tip + [0, -0.16, 0.32], tip + [0.26, -0.24, 0.2]], 0.035, dark, 0.38))
+    shapes.append(
+        chain(
+            [tip + [-0.26, -0.24, 0.2], tip + [0, -0.16, 0.32], tip + [0.26, -0.24, 0.2]], 0.035, dark, 0.38
+        )
+    )
     shine = Paint((1, 1, 1), grain=0, lit=False)
     shapes.append(chain([tip + [0.04, 0.24, 0.4]], 0.05, shine, 0.45))
     brown = Paint(hsv(0.06, 0.7, rng.uniform(0.15, 0.4)), grain=0)
@@ -31,14 +57,33 @@ def _head(rng: np.random.Generator, fur: Paint, ear: Paint, muzzle: Paint) -> li
     for s in (-1, 1):
         if style <= 1:  # hanging
             drop, out = rng.uniform(0.9, 1.5), rng.uniform(0.95, 1.15)
-            shapes.append(chain([(s * 0.6, 0.75, -0.1), (s * out, 0.35, 0.0), (s * (out + 0.05), 0.6 - drop, 0.1)], [0.2, 0.3, 0.26], ear, 0.1))
+            shapes.append(
+                chain(
+                    [(s * 0.6, 0.75, -0.1), (s * out, 0.35, 0.0), (s * (out + 0.05), 0.6 - drop, 0.1)],
+                    [0.2, 0.3, 0.26],
+                    ear,
+                    0.1,
+                )
+            )
         elif style == 2:  # folded over
-            corners = [(s * 0.35, 0.9, 0.1), (s * 0.75, 1.15, 0), (s * 1.2, 0.75, 0.2), (s * 1.05, 0.25, 0.4), (s * 0.75, 0.6, 0.3)]
+            corners = [
+                (s * 0.35, 0.9, 0.1),
+                (s * 0.75, 1.15, 0),
+                (s * 1.2, 0.75, 0.2),
+                (s * 1.05, 0.25, 0.4),
+                (s * 0.75, 0.6, 0.3),
+            ]
             shapes.append(sheet(corners, ear, 0.1))
         else:  # upright, as in a shepherd: narrow and high on the skull
             corners = np.array([(s * 0.2, 0.85, 0), (s * 0.5, 1.75, -0.1), (s * 0.82, 0.55, -0.1)])
             shapes.append(sheet(corners, ear, -0.05))
-            shapes.append(sheet(corners.mean(0) + (corners - corners.mean(0)) * 0.55 + [0, 0, 0.05], Paint(shade(ear.colour, 0.55)), -0.02))
+            shapes.append(
+                sheet(
+                    corners.mean(0) + (corners - corners.mean(0)) * 0.55 + [0, 0, 0.05],
+                    Paint(shade(ear.colour, 0.55)),
+                    -0.02,
+                )
+            )
     return shapes
 
 
@@ -70,9 +115,15 @@ def build(rng: np.random.Generator) -> Model:
     if posture == "head":
         shapes = [chain([(0, -0.3, -0.4), (0, -1.8, -0.9)], [0.72, 1.15], fur, -1), *head]
         if collar:
-            shapes.append(chain([(-0.62, -1.0, -0.1), (0, -1.2, 0.1), (0.62, -1.0, -0.1)], 0.13, collar, -0.6))
+            shapes.append(
+                chain([(-0.62, -1.0, -0.1), (0, -1.2, 0.1), (0.62, -1.0, -0.1)], 0.13, collar, -0.6)
+            )
         return Model(shapes, View(gaze[0] * 0.75, gaze[1] + 3, gaze[2]), "fur", marking)
-    view_yaw = -50 * side + rng.uniform(-45, 40) if posture == "sitting" else (0 if side > 0 else 180) + rng.uniform(-60, 60)
+    view_yaw = (
+        -50 * side + rng.uniform(-45, 40)
+        if posture == "sitting"
+        else (0 if side > 0 else 180) + rng.uniform(-60, 60)
+    )
     if posture == "sitting":
         view_yaw = (-25 if side > 0 else -155) + rng.uniform(-30, 30)
     b = Build(rng.uniform(0.3, 0.38), rng.uniform(0.22, 0.3), rng.uniform(0.85, 1.15), rng.uniform(0.075, 0.1),

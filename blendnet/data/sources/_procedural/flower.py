@@ -50,40 +50,96 @@ def _bloom(rng: np.random.Generator, kind: str, petal: Colour, heart: Colour) ->
     inner = Paint(shade(petal, 0.72), grain=0.08)
     if kind == "daisy":
         n, disc = int(rng.integers(10, 22)), rng.uniform(0.22, 0.45)
-        shapes = [_petals(rng, n, disc * 0.8, 1 - disc * 0.8, rng.uniform(2.2, 3.0) / n, rng.uniform(-8, 18), rng.random(), paint)]
-        shapes.append(_petals(rng, n, disc * 0.8, 0.8 - disc * 0.8, 2.2 / n, 16, 0.5, paint._replace(colour=shade(petal, 0.9)), 0.05, np.pi / n))
+        shapes = [
+            _petals(
+                rng,
+                n,
+                disc * 0.8,
+                1 - disc * 0.8,
+                rng.uniform(2.2, 3.0) / n,
+                rng.uniform(-8, 18),
+                rng.random(),
+                paint,
+            )
+        ]
+        shapes.append(
+            _petals(
+                rng,
+                n,
+                disc * 0.8,
+                0.8 - disc * 0.8,
+                2.2 / n,
+                16,
+                0.5,
+                paint._replace(colour=shade(petal, 0.9)),
+                0.05,
+                np.pi / n,
+            )
+        )
         centre = Paint(heart, shade(heart, 0.4), 0.9, 0.35)
-        return [*shapes, chain([(0, 0, 0.03)], disc, centre, 0.4), chain([(0, 0, 0.1)], disc * 0.5, Paint(shade(heart, 0.6), grain=0.35), 0.5)]
+        return [
+            *shapes,
+            chain([(0, 0, 0.03)], disc, centre, 0.4),
+            chain([(0, 0, 0.1)], disc * 0.5, Paint(shade(heart, 0.6), grain=0.35), 0.5),
+        ]
     if kind == "tulip":
         shapes = []
         for i, (cup, bias) in enumerate(((62, 0.0), (72, 0.1))):
-            shapes.append(_petals(rng, 3, 0.12, 1.25, 0.52, cup, 0.35, paint if i else inner, bias, i * np.pi / 3))
+            shapes.append(
+                _petals(rng, 3, 0.12, 1.25, 0.52, cup, 0.35, paint if i else inner, bias, i * np.pi / 3)
+            )
         return [*shapes, chain([(0, 0, 0.12)], 0.25, inner, -0.2)]
     if kind == "rose":
         shapes = []
-        for i, reach in enumerate(np.linspace(1.0, 0.22, 5)):
-            tone = paint._replace(colour=shade(petal, 1.05 - 0.12 * i))
-            shapes.append(_petals(rng, max(6 - i // 2, 3), 0.02, reach, reach * 0.62, 12 + 15 * i, 0.95, tone, 0.18 * i, rng.uniform(0, 2)))
-        return shapes
+        for i, reach in enumerate((1.0, 0.82, 0.64, 0.46, 0.3)):
+            tone = paint._replace(colour=shade(petal, (0.8, 1.05, 0.82, 1.0, 0.7)[i]))
+            whorl = _petals(
+                rng, 6 - i // 2, 0.02, reach, reach * 0.6, 8 + 9 * i, 0.75, tone, 0.25 * i, rng.uniform(0, 2)
+            )
+            shapes += moved([whorl], (0, 0, 0.07 * i))
+        a = np.linspace(0, 1.6 * np.pi, 9) + rng.uniform(0, 6)
+        spiral = np.stack([0.02 * a * np.cos(a), 0.02 * a * np.sin(a), 0.5 + 0 * a], 1)
+        return [*shapes, chain(spiral, 0.03, Paint(shade(petal, 0.45)), 1.3)]
     if kind == "lotus":
         shapes = []
         for i, (reach, cup) in enumerate(((1.0, 8), (0.85, 32), (0.66, 55))):
             tone = paint._replace(colour=shade(petal, 0.85 + 0.12 * i))
-            shapes.append(_petals(rng, 8, 0.06, reach - 0.06, 0.24, cup + rng.normal(0, 4), 0.0, tone, 0.1 * i, i * 0.39))
+            shapes.append(
+                _petals(
+                    rng, 8, 0.06, reach - 0.06, 0.24, cup + rng.normal(0, 4), 0.0, tone, 0.1 * i, i * 0.39
+                )
+            )
         return [*shapes, chain([(0, 0, 0.1)], 0.17, Paint(heart, grain=0.3), 0.35)]
     n = int(rng.integers(4, 7))  # poppy, anemone
     shapes = [_petals(rng, n, 0.04, 0.96, 2.5 / n, rng.uniform(5, 30), 1.0, paint, 0, 0.3)]
-    shapes.append(_petals(rng, n, 0.04, 0.42, 1.0 / n, 20, 0.6, Paint(shade(heart, 0.35) if rng.random() < 0.6 else inner.colour), 0.1, 0.3))
+    shapes.append(
+        _petals(
+            rng,
+            n,
+            0.04,
+            0.42,
+            1.0 / n,
+            20,
+            0.6,
+            Paint(shade(heart, 0.35) if rng.random() < 0.6 else inner.colour),
+            0.1,
+            0.3,
+        )
+    )
     shapes.append(chain([(0, 0, 0.1)], 0.17, Paint(heart, grain=0.3), 0.3))
     for a in np.linspace(0, 2 * np.pi, 9, endpoint=False):
-        shapes.append(chain([(0.27 * np.cos(a), 0.27 * np.sin(a), 0.14)], 0.035, Paint(shade(heart, 0.5)), 0.35))
+        shapes.append(
+            chain([(0.27 * np.cos(a), 0.27 * np.sin(a), 0.14)], 0.035, Paint(shade(heart, 0.5)), 0.35)
+        )
     return shapes
 
 
-def _plant(rng: np.random.Generator, kind: str, colours: tuple[Colour, Colour], green: Paint, stem: float) -> list[Shape]:
+def _plant(
+    rng: np.random.Generator, kind: str, colours: tuple[Colour, Colour], green: Paint, stem: float
+) -> list[Shape]:
     """A bloom at the origin on a stem that goes down."""
     up = kind == "tulip"
-    tilt = rotation(rng.uniform(-38, 38), rng.uniform(-78, -55) if up else rng.uniform(-60, 22))
+    tilt = rotation(rng.uniform(-38, 38), rng.uniform(-78, -55) if up else rng.uniform(-48, 18))
     shapes = moved(_bloom(rng, kind, *colours), turn=tilt)
     if stem <= 0:
         return shapes
@@ -93,7 +149,12 @@ def _plant(rng: np.random.Generator, kind: str, colours: tuple[Colour, Colour], 
     for s in rng.choice((-1, 1), rng.integers(1, 4)):
         y, n, lift = -stem * rng.uniform(0.45, 0.95), rng.uniform(0.5, 0.9), rng.uniform(0.1, 0.6)
         x = bend * (-y / stem)
-        leaf = [(x, y, -0.2), (x + s * n * 0.45, y + lift * 0.6 + 0.14, 0), (x + s * n, y + lift, 0.05), (x + s * n * 0.55, y + lift * 0.3 - 0.1, 0)]
+        leaf = [
+            (x, y, -0.2),
+            (x + s * n * 0.45, y + lift * 0.6 + 0.14, 0),
+            (x + s * n, y + lift, 0.05),
+            (x + s * n * 0.55, y + lift * 0.3 - 0.1, 0),
+        ]
         shapes.append(sheet(leaf, green, -0.8))
     return shapes
 
@@ -122,4 +183,6 @@ def build(rng: np.random.Generator) -> Model:
             plant = _plant(rng, kind, colours if rng.random() < 0.7 else second, green, rng.uniform(1.6, 2.4))
             shapes += moved(plant, place, scale=rng.uniform(0.75, 1.0))
         shapes = moved(shapes, scale=0.5)
-    return Model(shapes, View(rng.uniform(-15, 15), rng.uniform(-5, 15), rng.normal(0, 8)), "smooth", "stripes")
+    return Model(
+        shapes, View(rng.uniform(-15, 15), rng.uniform(-5, 15), rng.normal(0, 8)), "smooth", "stripes"
+    )

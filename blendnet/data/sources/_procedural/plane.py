@@ -26,11 +26,18 @@ def _wing(root: float, chord: float, span: float, sweep: float, taper: float, y:
         corners = [(root, y, s * start), (tip, y + rise, s * span), (tip - taper * chord, y + rise, s * span),
                    (root - chord, y, s * start)]  # fmt: skip
         wings.append(sheet(corners, paint))
+        # Seen along its plane a wing is still a line.
+        wings.append(chain(corners[:2], [0.02, 0.01], paint))
     return wings
 
 
-def _fin(x: float, chord: float, height: float, sweep: float, y: float, paint: Paint, z: float = 0.0) -> Shape:
-    return sheet([(x, y, z), (x - chord, y, z), (x - sweep - 0.55 * chord, y + height, z), (x - sweep, y + height, z)], paint)
+def _fin(
+    x: float, chord: float, height: float, sweep: float, y: float, paint: Paint, z: float = 0.0
+) -> Shape:
+    return sheet(
+        [(x, y, z), (x - chord, y, z), (x - sweep - 0.55 * chord, y + height, z), (x - sweep, y + height, z)],
+        paint,
+    )
 
 
 def _airliner(rng: np.random.Generator, skin: Paint, accent: Paint) -> list[Shape]:
@@ -43,19 +50,28 @@ def _airliner(rng: np.random.Generator, skin: Paint, accent: Paint) -> list[Shap
     tail = rng.random() < 0.25  # T-tail
     height = rng.uniform(0.26, 0.36)
     shapes.append(_fin(-0.7, 0.26, height, 0.2, 0.05, accent))
-    shapes += _wing(-0.88 if tail else -0.76, 0.18, 0.36, 0.16, 0.5, height if tail else 0.06, 0.03, skin, 0.0)
+    shapes += _wing(
+        -0.88 if tail else -0.76, 0.18, 0.36, 0.16, 0.5, height if tail else 0.06, 0.03, skin, 0.0
+    )
     engine = Paint(accent.colour if rng.random() < 0.4 else hsv(0.6, 0.05, rng.uniform(0.4, 0.8)), gloss=0.4)
-    for z in ((0.3,) if rng.random() < 0.65 else (0.26, 0.52)):
+    for z in (0.3,) if rng.random() < 0.65 else (0.26, 0.52):
         back = sweep * z / span
         for s in (-1, 1):
             pod = tube((-0.12, -0.06, 0.1, 0.13), (0.03, 0.055, 0.055, 0.045), engine, sides=8)
             pod_at = (0.25 - back, -0.4 * r - 0.075, s * z) if not tail else (-0.5, 0.05, s * (r + 0.07))
-            shapes += moved([pod, sheet(ring((0.131, 0, 0), 0.044, "x"), Paint((0.1, 0.1, 0.12)), 0.03, True)], pod_at)
+            shapes += moved(
+                [pod, sheet(ring((0.131, 0, 0), 0.044, "x"), Paint((0.1, 0.1, 0.12)), 0.03, True)], pod_at
+            )
     dark = Paint((0.1, 0.12, 0.18), grain=0.0)
     for s in (-1, 1):
         z, y = s * r * 0.98, 0.22 * r
         for wx in np.linspace(-0.5, 0.68, 15):
-            pane = [(wx, y, z), (wx + 0.035, y, z), (wx + 0.035, y + 0.3 * r, z * 0.92), (wx, y + 0.3 * r, z * 0.92)]
+            pane = [
+                (wx, y, z),
+                (wx + 0.035, y, z),
+                (wx + 0.035, y + 0.3 * r, z * 0.92),
+                (wx, y + 0.3 * r, z * 0.92),
+            ]
             shapes.append(sheet(pane[::s], dark, 0.08, True))
         stripe = [(-0.6, -0.3 * r, z), (0.72, -0.3 * r, z), (0.72, 0.02, z * 1.01), (-0.6, 0.02, z * 1.01)]
         if rng.random() < 0.6:
@@ -73,7 +89,17 @@ def _light(rng: np.random.Generator, skin: Paint, accent: Paint, biplane: bool) 
     span, chord = rng.uniform(0.8, 1.05), rng.uniform(0.26, 0.34)
     levels = (-0.8 * r, 0.3) if biplane else ((1.15 * r,) if rng.random() < 0.5 else (-0.8 * r,))
     for y in levels:
-        shapes += _wing(0.4, chord, span, rng.uniform(-0.02, 0.08), rng.uniform(0.6, 1.0), y, 0.04, accent if biplane else skin, 0.0)
+        shapes += _wing(
+            0.4,
+            chord,
+            span,
+            rng.uniform(-0.02, 0.08),
+            rng.uniform(0.6, 1.0),
+            y,
+            0.04,
+            accent if biplane else skin,
+            0.0,
+        )
     strut = Paint((0.25, 0.2, 0.15))
     if biplane:
         for s in (-1, 1):
@@ -105,15 +131,36 @@ def _jet(rng: np.random.Generator, skin: Paint, accent: Paint) -> list[Shape]:
     twin = rng.random() < 0.5
     for z in (-0.09, 0.09) if twin else (0.0,):
         shapes.append(_fin(-0.5, 0.36, rng.uniform(0.25, 0.34), 0.25, 0.05, accent, z))
-    shapes.append(chain([(0.3, 0.9 * r, 0), (0.5, 1.0 * r, 0), (0.64, 0.6 * r, 0)], 0.5 * r, Paint((0.15, 0.2, 0.3), gloss=0.6), 0.03))
-    shapes.append(sheet(ring((-0.905, 0, 0), 0.75 * r, "x")[::-1], Paint((0.9, 0.45, 0.15) if rng.random() < 0.4 else (0.08, 0.08, 0.08)), 0.02, True))
+    shapes.append(
+        chain(
+            [(0.3, 0.9 * r, 0), (0.5, 1.0 * r, 0), (0.64, 0.6 * r, 0)],
+            0.5 * r,
+            Paint((0.15, 0.2, 0.3), gloss=0.6),
+            0.03,
+        )
+    )
+    shapes.append(
+        sheet(
+            ring((-0.905, 0, 0), 0.75 * r, "x")[::-1],
+            Paint((0.9, 0.45, 0.15) if rng.random() < 0.4 else (0.08, 0.08, 0.08)),
+            0.02,
+            True,
+        )
+    )
     return shapes
 
 
 def build(rng: np.random.Generator) -> Model:
     """A plane of one of four makes. Never straight along its axis, where nobody could tell it."""
-    base = hsv(rng.random(), rng.uniform(0, 0.12), rng.uniform(0.6, 0.98)) if rng.random() < 0.5 else any_colour(rng)
-    skin, accent = Paint(base, grain=0.04, gloss=rng.uniform(0.1, 0.5)), Paint(any_colour(rng), grain=0.04, gloss=0.2)
+    base = (
+        hsv(rng.random(), rng.uniform(0, 0.12), rng.uniform(0.6, 0.98))
+        if rng.random() < 0.5
+        else any_colour(rng)
+    )
+    skin, accent = (
+        Paint(base, grain=0.04, gloss=rng.uniform(0.1, 0.5)),
+        Paint(any_colour(rng), grain=0.04, gloss=0.2),
+    )
     kind = rng.integers(5)
     if kind < 2:
         shapes = _airliner(rng, skin, accent)

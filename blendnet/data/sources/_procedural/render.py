@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from blendnet.data.sources._procedural import textures
-from blendnet.data.sources._procedural.solid import Model, Paint, rotation
+from blendnet.data.sources._procedural.solid import Model, Shape, rotation
 
 OVERSAMPLING = 2
 FOCAL = 4.5  # distance of the eye in object units: mild perspective
@@ -24,146 +24,196 @@ class Light(NamedTuple):
     diffuse: float
 
 
-class _Piece(NamedTuple):
-    depth: float
-    corners: np.ndarray  # (corners, 2) or (balls, 2)
-    radii: np.ndarray | None
-    brightness: float
-    slope: float  # how much the brightness varies across the piece
-    group: int
-    paint: Paint
+class Pieces(NamedTuple):
+    """What is painted, back to front. first, length (n,): where a piece's corners or balls lie in at (points, 2) and
+    radii (points,), in picture units; ball (n,): a chain, not a face; shape (n,): the number of its shape; loose (n,): sorted by itself;
+    level, slope (n,): brightness at its middle and how much it varies to its edge; order (m,): what to paint."""
+
+    at: np.ndarray
+    radii: np.ndarray
+    first: np.ndarray
+    length: np.ndarray
+    ball: np.ndarray
+    shape: np.ndarray
+    loose: np.ndarray
+    level: np.ndarray
+    slope: np.ndarray
+    order: np.ndarray
 
 
 def draw_light(rng: np.random.Generator) -> Light:
     """A lamp somewhere above and in front, hard or soft."""
     direction = np.array([rng.uniform(-1, 1), rng.uniform(0.25, 1), rng.uniform(0.25, 0.9)])
-    ambient = rng.uniform(0.35, 0.62)
-    return Light(direction / np.linalg.norm(direction), ambient, rng.uniform(0.9, 1.2) - ambient * 0.75)
+    ambient = rng.uniform(0.42, 0.7)
+    return Light(direction / np.linalg.norm(direction), ambient, rng.uniform(1.0, 1.35) - ambient * 0.7)
 
 
-def _pieces(model: Model, light: Light, rng: np.random.Generator) -> list[_Piece]:
-    turn = rotation(*model.view).T
+def _sizes(shape: Shape) -> tuple[int, int]:
+    """Number of pieces of a shape, and of points in each."""
+    return (1, len(shape.points)) if shape.radii is not None else (shape.points.shape[0], shape.points.shape[1])
+
+
+def pieces_of(model: Model, light: Light, rng: np.random.Generator) -> Pieces:
+    """Turn, project and light all shapes, and sort them by depth; faces that look away are left out where culled."""
+    shapes = model.shapes
+    sizes = np.array([_sizes(s) for s in shapes])
+    solid = np.concatenate([s.points.reshape(-1, 3) for s in shapes]) @ rotation(*model.view).T
+    radii = np.concatenate(
+        [np.zeros(n * k) if s.radii is None else s.radii for s, (n, k) in zip(shapes, sizes)]
+    )
+    near = FOCAL / (FOCAL - solid[:, 2])
+    at = solid[:, :2] * near[:, None]
+    shape = np.repeat(np.arange(len(shapes)), sizes[:, 0])
+    count = sizes[shape, 1]
+    first = np.concatenate([[0], np.cumsum(count)[:-1]])
+    ball = np.array([s.radii is not None for s in shapes])[shape]
+    bias, cull, loose, gloss, lit = np.array(
+        [(s.bias, s.cull, s.loose, s.paint.gloss, s.paint.lit) for s in shapes]
+    ).T
+    cull, loose, lit = cull > 0, loose > 0, lit > 0
+
+    own = np.add.reduceat(solid[:, 2], first) / count
+    start = np.concatenate([[0], np.cumsum(sizes[:, 0])[:-1]])
+    whole = np.add.reduceat(own, start) / sizes[:, 0] + bias
+    depth = np.where(loose[shape], own + bias[shape], whole[shape] + 1e-4 * own)
+
+    one, two, three = (first + np.minimum(i, count - 1) for i in range(3))
+    normal = np.cross(solid[two] - solid[one], solid[three] - solid[two])
+    a, b = at[two] - at[one], at[three] - at[two]
+    away = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0] < 0
+    normal *= (np.where(away, -1, 1) / (np.sqrt((normal**2).sum(1)) + 1e-9))[:, None]
     half = light.direction + np.array([0.0, 0.0, 1.0])
-    half /= np.linalg.norm(half)
-    pieces: list[_Piece] = []
-    for group, shape in enumerate(model.shapes):
-        at = shape.points @ turn
-        depth = at[..., 2]
-        near = FOCAL / (FOCAL - depth)
-        flat = at[..., :2] * near[..., None]
-        key = float(depth.mean()) + shape.bias
-        if shape.radii is not None:
-            level = light.ambient + light.diffuse * (0.25 + 0.55 * light.direction[2])
-            slope = 0.35 * light.diffuse if shape.paint.lit else 0.0
-            level = level if shape.paint.lit else 1.0
-            pieces.append(_Piece(key, flat, shape.radii * near, level, slope, group, shape.paint))
-            continue
-        edge1, edge2 = at[:, 1] - at[:, 0], at[:, 2] - at[:, 1]
-        normal = np.cross(edge1, edge2)
-        normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9
-        a, b = flat[:, 1] - flat[:, 0], flat[:, 2] - flat[:, 1]
-        away = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0] < 0
-        normal[away] *= -1
-        level = light.ambient + light.diffuse * np.clip(normal @ light.direction, 0, None)
-        level = level + shape.paint.gloss * np.clip(normal @ half, 0, None) ** 12
-        level = level * rng.uniform(0.97, 1.03, len(level)) if shape.paint.lit else np.ones(len(level))
-        keys = depth.mean(1) + shape.bias if shape.loose else np.full(len(at), key) + 1e-4 * depth.mean(1)
-        slope = 0.12 + 0.3 * shape.paint.gloss if shape.paint.lit else 0.0
-        for i in np.flatnonzero(~away) if shape.cull else range(len(at)):
-            pieces.append(_Piece(float(keys[i]), flat[i], None, float(level[i]), slope, group, shape.paint))
-    pieces.sort(key=lambda piece: piece.depth)
-    return pieces
+    half /= np.sqrt(half @ half)
+    face = (
+        np.clip(normal @ light.direction, 0, None)
+        + (gloss[shape] / light.diffuse) * np.clip(normal @ half, 0, None) ** 12
+    )
+    facing = np.where(ball, 0.25 + 0.55 * light.direction[2], face)
+    level = (light.ambient + light.diffuse * facing) * (
+        1 + np.where(loose[shape], 0.1, 0.03) * rng.uniform(-1, 1, len(count))
+    )
+    level = np.where(lit[shape], level, 1.0)
+    slope = np.where(lit[shape], np.where(ball, 0.35 * light.diffuse, 0.12 + 0.3 * gloss[shape]), 0.0)
+
+    seen = np.flatnonzero(ball | ~(away & cull[shape]))
+    order = seen[np.argsort(depth[seen], kind="stable")]
+    return Pieces(at, radii * near, first, count, ball, shape, loose[shape], level, slope, order)
 
 
-def _fit(pieces: list[_Piece], rng: np.random.Generator, pixels: int) -> list[_Piece]:
+def fitted(pieces: Pieces, rng: np.random.Generator, pixels: int) -> Pieces:
     """Into the frame: the longer side takes a random share of it, the place is random, up to a slight crop."""
-    low, high = np.full(2, np.inf), np.full(2, -np.inf)
-    for piece in pieces:
-        reach = 0 if piece.radii is None else piece.radii[:, None]
-        low = np.minimum(low, (piece.corners - reach).min(0))
-        high = np.maximum(high, (piece.corners + reach).max(0))
-    extent = float((high - low).max())
-    scale = pixels * rng.uniform(0.66, 0.95) / extent
+    low = (pieces.at - pieces.radii[:, None]).min(0)
+    high = (pieces.at + pieces.radii[:, None]).max(0)
+    scale = pixels * rng.uniform(0.7, 0.97) / float((high - low).max())
     room = np.maximum(pixels - (high - low) * scale, 0) * 0.5
     centre = pixels / 2 + rng.uniform(-0.8, 0.8, 2) * room
-    middle = (low + high) / 2
-    flip = np.array([scale, -scale])
-    return [
-        p._replace(
-            corners=(p.corners - middle) * flip + centre, radii=None if p.radii is None else p.radii * scale
-        )
-        for p in pieces
-    ]
+    at = (pieces.at - (low + high) / 2) * np.array([scale, -scale]) + centre
+    return pieces._replace(at=at, radii=pieces.radii * scale)
 
 
-def _paint(pieces: list[_Piece], pixels: int) -> np.ndarray:
-    """(pixels, pixels) map: 0 where nothing is, else one more than the number of the piece in front."""
+def painted(pieces: Pieces, pixels: int) -> np.ndarray:
+    """(pixels, pixels) map: 0 where nothing is, else one more than the place in pieces.order of what is in front."""
     image = Image.new("I", (pixels, pixels), 0)
     pen = ImageDraw.Draw(image)
-    for number, piece in enumerate(pieces, start=1):
-        if piece.radii is None:
-            pen.polygon(piece.corners.ravel().tolist(), fill=number)
+    flat, radii = pieces.at.ravel().tolist(), pieces.radii.tolist()
+    first, count, ball = pieces.first.tolist(), pieces.length.tolist(), pieces.ball.tolist()
+    for number, i in enumerate(pieces.order.tolist(), start=1):
+        start, stop = first[i], first[i] + count[i]
+        if not ball[i]:
+            pen.polygon(flat[2 * start : 2 * stop], fill=number)
             continue
-        balls = list(zip(piece.corners.tolist(), piece.radii.tolist()))
-        for (x, y), r in balls:
+        for j in range(start, stop):
+            x, y, r = flat[2 * j], flat[2 * j + 1], radii[j]
             pen.ellipse((x - r, y - r, x + r, y + r), fill=number)
-        for ((x0, y0), r0), ((x1, y1), r1) in zip(balls, balls[1:]):
-            length = max(float(np.hypot(x1 - x0, y1 - y0)), 1e-6)
-            nx, ny = (y0 - y1) / length, (x1 - x0) / length
-            pen.polygon(
-                [x0 + nx * r0, y0 + ny * r0, x1 + nx * r1, y1 + ny * r1,
-                 x1 - nx * r1, y1 - ny * r1, x0 - nx * r0, y0 - ny * r0], fill=number,
-            )  # fmt: skip
+            if j + 1 < stop:
+                x1, y1, r1 = flat[2 * j + 2], flat[2 * j + 3], radii[j + 1]
+                length = max(((x1 - x) ** 2 + (y1 - y) ** 2) ** 0.5, 1e-6)
+                nx, ny = (y - y1) / length, (x1 - x) / length
+                pen.polygon(
+                    [x + nx * r, y + ny * r, x1 + nx * r1, y1 + ny * r1,
+                     x1 - nx * r1, y1 - ny * r1, x - nx * r, y - ny * r], fill=number,
+                )  # fmt: skip
     return np.asarray(image)
 
 
-def _tables(pieces: list[_Piece], light: Light) -> tuple[np.ndarray, np.ndarray]:
-    """Per piece: (n, 9) colour, way to the other colour, pattern*, grain, lit; and (n, 3) brightness plane."""
-    looks = np.zeros((len(pieces) + 1, 8), np.float32)
-    plane = np.zeros((len(pieces) + 1, 3), np.float32)
-    for i, piece in enumerate(pieces, start=1):
-        paint = piece.paint
-        looks[i] = (*paint.colour, *(paint.pattern * (a - c) for a, c in zip(paint.alt, paint.colour)),
-                    paint.grain, 0.0)  # fmt: skip
-        low, high = piece.corners.min(0), piece.corners.max(0)
-        reach = 0.0 if piece.radii is None else float(piece.radii.max())
-        extent = float((high - low).max()) / 2 + reach + 1e-6
-        gx = piece.slope * light.direction[0] / extent
-        gy = -piece.slope * light.direction[1] / extent
-        middle = (low + high) / 2
-        plane[i] = (piece.brightness - gx * middle[0] - gy * middle[1], gx, gy)
+def _tables(pieces: Pieces, model: Model, light: Light) -> tuple[np.ndarray, np.ndarray]:
+    """By label: (n, 7) colour, way to the other colour, grain; and (n, 3) brightness as a plane over the picture."""
+    paints = [s.paint for s in model.shapes]
+    colour = np.array([p.colour for p in paints])
+    way = np.array([p.alt for p in paints]) - colour
+    pattern, grain = np.array([(p.pattern, p.grain) for p in paints]).T
+    looks = np.zeros((len(pieces.order) + 1, 7), np.float32)
+    looks[1:] = np.column_stack([colour, way * pattern[:, None], grain])[pieces.shape[pieces.order]]
+    low = np.minimum.reduceat(pieces.at - pieces.radii[:, None], pieces.first)
+    high = np.maximum.reduceat(pieces.at + pieces.radii[:, None], pieces.first)
+    gradient = (pieces.slope * 2 / ((high - low).max(1) + 1e-6))[:, None] * light.direction[:2] * [1, -1]
+    plane = np.zeros((len(pieces.order) + 1, 3), np.float32)
+    flat = np.column_stack([pieces.level - (gradient * (low + high) / 2).sum(1), gradient])
+    plane[1:] = flat[pieces.order]
     return looks, plane
+
+
+def _halved(field: np.ndarray) -> np.ndarray:
+    rows = field[0::2] + field[1::2]
+    return (rows[:, 0::2] + rows[:, 1::2]) * np.float32(0.25)
+
+
+def _frame(pieces: Pieces, side: int) -> textures.Frame:
+    """The part of the picture that the object takes, with some air for the blur of the relief; even numbers."""
+    air = side // 24
+    low = (pieces.at - pieces.radii[:, None]).min(0) - air
+    high = (pieces.at + pieces.radii[:, None]).max(0) + air
+    left, top = (int(max(v, 0)) // 2 * 2 for v in low)
+    right, bottom = (min(int(v) // 2 * 2 + 2, side) for v in high)
+    return textures.Frame(side, left, top, right - left, bottom - top)
+
+
+def _relief(pieces: Pieces, labels: np.ndarray, light: Light, size: int) -> np.ndarray:
+    """Shading of rounded edges: the painter's order as a height, blurred, its slope seen from the lamp."""
+    _, place = np.unique(pieces.shape[pieces.order], return_index=True)
+    rank = np.zeros(len(pieces.order) + 1, np.uint8)
+    nth = np.zeros(pieces.shape.max() + 1)
+    nth[pieces.shape[pieces.order][np.sort(place)]] = np.linspace(0, 1, len(place))
+    rank[1:] = 150 + 75 * nth[pieces.shape[pieces.order]]
+    rank[1:] += np.where(pieces.loose[pieces.order], np.arange(len(pieces.order)) % 3 * 15, 15).astype(
+        np.uint8
+    )
+    image = Image.fromarray(rank[labels]).filter(ImageFilter.GaussianBlur(size * 0.022))
+    soft = np.asarray(image, np.float32)
+    emboss = np.zeros_like(soft)
+    emboss[:, 1:-1] = (soft[:, :-2] - soft[:, 2:]) * np.float32(light.direction[0])
+    emboss[1:-1] += (soft[2:] - soft[:-2]) * np.float32(light.direction[1])
+    return np.clip(1 + np.float32(light.diffuse * size * 0.03 / 255) * emboss, 0.45, 1.6)
 
 
 def render(model: Model, rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray, Light]:
     """The object alone: colour (size, size, 3) float32 about 0..1 multiplied by its coverage, coverage (size, size),
     and the lamp that lit it."""
     light = draw_light(rng)
-    pixels = size * OVERSAMPLING
-    pieces = _fit(_pieces(model, light, rng), rng, pixels)
-    labels = _paint(pieces, pixels)
-    looks, plane = _tables(pieces, light)
-    y, x = np.ogrid[0:pixels, 0:pixels]
-    bright, gx, gy = (np.take(column, labels) for column in plane.T)
-    bright = bright + gx * x.astype(np.float32) + gy * y.astype(np.float32)
-    grain = textures.window(textures.surface_tile(model.texture), rng, (150, 300), pixels)
-    bright *= 1 + np.take(looks[:, 6], labels) * grain
-    colour = np.take(looks[:, :3], labels, axis=0)
-    if (looks[:, 3:6] != 0).any():
-        mix = textures.pattern(model.pattern, rng, pixels)
-        colour = colour + np.take(looks[:, 3:6], labels, axis=0) * mix[..., None]
+    side = size * OVERSAMPLING
+    pieces = fitted(pieces_of(model, light, rng), rng, side)
+    frame = _frame(pieces, side)
+    labels = painted(pieces, side)
+    labels = labels[frame.top : frame.top + frame.rows, frame.left : frame.left + frame.columns].astype(
+        np.intp
+    )
+    looks, plane = _tables(pieces, model, light)
+    bright = plane[:, 0][labels]
+    bright += plane[:, 1][labels] * (frame.left + np.arange(frame.columns, dtype=np.float32))
+    bright += plane[:, 2][labels] * (frame.top + np.arange(frame.rows, dtype=np.float32))[:, None]
+    grain = textures.noise(textures.surface_tile(model.texture), rng, (150, 280), frame, 0.6)
+    grain *= looks[:, 6][labels]
+    bright *= 1 + grain
+    colour = looks[:, :3][labels]
+    if model.pattern != "plain" and looks[:, 3:6].any():
+        colour += looks[:, 3:6][labels] * textures.pattern(model.pattern, rng, frame)[..., None]
     colour *= bright[..., None]
-    k = OVERSAMPLING
-    small = colour.reshape(size, k, size, k, 3).mean((1, 3))
-    cover = (labels > 0).reshape(size, k, size, k).mean((1, 3), dtype=np.float32)
-    groups = np.array([-1] + [p.group for p in pieces])
-    rank = np.zeros(len(groups), np.uint8)
-    seen = {g: i for i, g in enumerate(dict.fromkeys(groups[1:].tolist()))}
-    rank[1:] = [150 + 105 * seen[g] // max(len(seen), 1) for g in groups[1:].tolist()]
-    relief = Image.fromarray(np.take(rank, labels[::k, ::k]))
-    soft = np.asarray(relief.filter(ImageFilter.GaussianBlur(size * 0.022)), np.float32) / 255
-    dx, dy = np.zeros_like(soft), np.zeros_like(soft)
-    dx[:, 1:-1], dy[1:-1] = soft[:, 2:] - soft[:, :-2], soft[2:] - soft[:-2]
-    emboss = (-dx * light.direction[0] + dy * light.direction[1]) * size * 0.03
-    small *= np.clip(1 + light.diffuse * emboss, 0.45, 1.6)[..., None]
-    return small, cover, light
+    small = _halved(colour) * _relief(pieces, labels[::2, ::2], light, size)[..., None]
+    scene, cover = np.zeros((size, size, 3), np.float32), np.zeros((size, size), np.float32)
+    inside = (
+        slice(frame.top // 2, (frame.top + frame.rows) // 2),
+        slice(frame.left // 2, (frame.left + frame.columns) // 2),
+    )
+    scene[inside] = small
+    cover[inside] = _halved((labels > 0).astype(np.float32))
+    return scene, cover, light

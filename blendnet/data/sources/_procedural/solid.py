@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 Colour = tuple[float, float, float]
 
@@ -65,7 +66,7 @@ def rotation(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndar
 
 def moved(
     shapes: Sequence[Shape],
-    shift: Sequence[float] = (0, 0, 0),
+    shift: ArrayLike = (0, 0, 0),
     turn: np.ndarray | None = None,
     scale: float = 1.0,
 ) -> list[Shape]:
@@ -74,27 +75,38 @@ def moved(
     offset = np.asarray(shift, float)
     return [
         s._replace(
-            points=s.points @ matrix.T + offset, radii=None if s.radii is None else s.radii * scale, bias=s.bias * scale
+            points=s.points @ matrix.T + offset,
+            radii=None if s.radii is None else s.radii * scale,
+            bias=s.bias * scale,
         )
         for s in shapes
     ]
 
 
-def sheet(corners: Sequence[Sequence[float]] | np.ndarray, paint: Paint, bias: float = 0.0, cull: bool = False) -> Shape:
+def sheet(
+    corners: ArrayLike, paint: Paint, bias: float = 0.0, cull: bool = False
+) -> Shape:
     """One flat face, seen from both sides unless cull (then only where its corners run anticlockwise)."""
     return Shape(np.asarray(corners, float)[None], None, paint, bias, cull)
 
 
-def box(centre: Sequence[float], size: Sequence[float], paint: Paint, bias: float = 0.0) -> Shape:
+def box(centre: ArrayLike, size: Sequence[float], paint: Paint, bias: float = 0.0) -> Shape:
     """A box of the given full side lengths."""
     x, y, z = (0.5 * s for s in size)
-    corner = np.array([[i * x, j * y, k * z] for i in (-1, 1) for j in (-1, 1) for k in (-1, 1)]) + np.asarray(centre)
+    corner = np.array(
+        [[i * x, j * y, k * z] for i in (-1, 1) for j in (-1, 1) for k in (-1, 1)]
+    ) + np.asarray(centre)
     faces = [[1, 5, 7, 3], [4, 0, 2, 6], [5, 4, 6, 7], [0, 1, 3, 2], [3, 7, 6, 2], [0, 4, 5, 1]]
     return Shape(corner[faces], None, paint, bias, True)
 
 
 def prism(
-    outline: Sequence[Sequence[float]] | np.ndarray, z0: float, z1: float, side: Paint, rim: Paint, bias: float = 0.0
+    outline: ArrayLike,
+    z0: float,
+    z1: float,
+    side: Paint,
+    rim: Paint,
+    bias: float = 0.0,
 ) -> list[Shape]:
     """An outline in x, y (anticlockwise) drawn out from z0 to z1 > z0: two caps and the rim."""
     flat = np.asarray(outline, float)
@@ -102,7 +114,10 @@ def prism(
     front = np.column_stack([flat, np.full(len(flat), z1)])
     round_back, round_front = np.roll(back, -1, 0), np.roll(front, -1, 0)
     walls = np.stack([back, round_back, round_front, front], 1)
-    return [Shape(walls, None, rim, bias, True), Shape(np.stack([front, back[::-1]]), None, side, bias + 0.001, True)]
+    return [
+        Shape(walls, None, rim, bias, True),
+        Shape(np.stack([front, back[::-1]]), None, side, bias + 0.001, True),
+    ]
 
 
 def loft(rings: np.ndarray, paint: Paint, bias: float = 0.0, cull: bool = True) -> Shape:
@@ -113,7 +128,7 @@ def loft(rings: np.ndarray, paint: Paint, bias: float = 0.0, cull: bool = True) 
 
 
 def tube(
-    x: Sequence[float], radius: Sequence[float], paint: Paint, *, sides: int = 10, y: Sequence[float] | float = 0.0,
+    x: ArrayLike, radius: ArrayLike, paint: Paint, *, sides: int = 10, y: ArrayLike = 0.0,
     flat: float = 1.0, bias: float = 0.0,
 ) -> Shape:  # fmt: skip
     """A body of revolution along x; flat: height over width of its section."""
@@ -125,7 +140,7 @@ def tube(
 
 
 def ring(
-    centre: Sequence[float], radius: float, axis: str = "z", sides: int = 14, squash: float = 1.0
+    centre: ArrayLike, radius: float, axis: str = "z", sides: int = 14, squash: float = 1.0
 ) -> np.ndarray:
     """(sides, 3) corners of a circle, anticlockwise seen from the positive end of its axis."""
     angle = np.linspace(0, 2 * np.pi, sides, endpoint=False)
@@ -135,7 +150,10 @@ def ring(
 
 
 def chain(
-    points: Sequence[Sequence[float]] | np.ndarray, radii: Sequence[float] | float, paint: Paint, bias: float = 0.0
+    points: ArrayLike,
+    radii: ArrayLike,
+    paint: Paint,
+    bias: float = 0.0,
 ) -> Shape:
     """Balls joined by straight limbs, drawn as one piece."""
     at = np.atleast_2d(np.asarray(points, float))

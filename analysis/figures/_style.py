@@ -1,0 +1,218 @@
+"""How every figure looks: one colour an architecture, one marker and line an attention kind, areas in order.
+
+Colours are those of Okabe and Ito (2008), told apart by colour-blind readers; text is at least 7 pt at the
+printed width (85 or 180 mm). The same tables give the same bytes: no clock, no host, no random number.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis import tables as columns
+from blendnet.errors import BlendnetError
+
+COLUMN, PAGE = 85.0, 180.0  # mm
+REGIONS = columns.REGIONS
+GREY, DARK = "#8c8c8c", "#333333"
+CONTROL = "#000000"
+_SPARE = ("#56B4E9", "#E69F00", "#000000", "#F0E442")
+_COLOURS = {"resnet18": "#0072B2", "cornet_z": "#D55E00", "resnet50": "#009E73", "inception_v3": "#CC79A7"}
+_LABELS = {
+    "resnet18": "ResNet18", "resnet50": "ResNet50", "cornet_z": "CORnet-Z", "inception_v3": "Inception V3",
+    "mobilenet_v2": "MobileNetV2", "none": "plain", "aacn": "attention",
+    "pls": "PLS", "ridge": "ridge", "rsa": "RSA", "rsa_whitened": "whitened RSA",
+}  # fmt: skip
+_RC = {
+    "font.family": "DejaVu Sans", "font.size": 7, "axes.titlesize": 7, "axes.labelsize": 7,
+    "legend.fontsize": 7, "xtick.labelsize": 7, "ytick.labelsize": 7, "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6, "ytick.major.width": 0.6, "lines.linewidth": 1.0, "lines.markersize": 4.0,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "axes.grid": False,
+    "axes.formatter.useoffset": False, "axes.unicode_minus": True, "legend.frameon": False,
+    "figure.facecolor": "white", "savefig.bbox": None, "path.simplify": False, "text.usetex": False,
+    "pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "blendnet",
+}  # fmt: skip
+# No date, and no version that would make the bytes of one table differ between two machines for no reason.
+_METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": "blendnet"},
+    "svg": {"Date": None, "Creator": None},
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw and save inside this, whatever matplotlibrc the machine has."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_RC)
+        yield
+
+
+def figure(width_mm: float, height_mm: float) -> Figure:
+    """An empty figure of this printed size; no window, no pyplot state."""
+    fig = Figure(figsize=(width_mm / 25.4, height_mm / 25.4), layout="constrained")
+    FigureCanvasAgg(fig)
+    return fig
+
+
+def render(fig: Figure, kind: str) -> bytes:
+    """The bytes of a figure as 'png' (200 dpi), 'pdf' or 'svg'; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    with style():
+        engine = fig.get_layout_engine()
+        if engine is not None:
+            # Lay out once, for all kinds: it is most of the time, and each kind would round in its own way.
+            engine.execute(fig)
+            fig.set_layout_engine("none")
+        fig.savefig(buffer, format=kind, dpi=200, metadata=_METADATA[kind])
+    return buffer.getvalue()
+
+
+def need(
+    given: dict[str, pd.DataFrame], names: Sequence[str], profile: str | None = None
+) -> list[pd.DataFrame]:
+    """The tables of these names, checked; raises BlendnetError that names the command which makes a missing
+    one."""
+    for name in names:
+        if given.get(name) is None:
+            raise columns.missing(name, profile)
+    return [columns.check(given[name], name) for name in names]
+
+
+def some(df: pd.DataFrame, figure_name: str, what: str, step: str) -> pd.DataFrame:
+    """The selection, which must not be empty: an empty picture would look like a result."""
+    if not len(df):
+        raise BlendnetError(f"figure {figure_name}: there are no {what}; run `blendnet {step} --force`")
+    return df
+
+
+def label(name: str) -> str:
+    """How a network, metric or attention kind is written in a figure."""
+    return _LABELS.get(name, name)
+
+
+def colour(network: str, networks: Sequence[str] = ()) -> str:
+    """The colour of an architecture; networks: all that are drawn, so that new names differ from one
+    another."""
+    if network in _COLOURS:
+        return _COLOURS[network]
+    others = sorted(n for n in {*networks, network} if n not in _COLOURS)
+    return _SPARE[others.index(network) % len(_SPARE)]
+
+
+def marker(attention: str) -> str:
+    """Circle for the plain twin, triangle for aacn, square for any other kind."""
+    return {"none": "o", "aacn": "^"}.get(attention, "s")
+
+
+def line(attention: str) -> str:
+    """Solid for the plain twin, dashed for aacn, dotted for any other kind."""
+    return {"none": "-", "aacn": "--"}.get(attention, ":")
+
+
+def ordered(values: pd.Series) -> list[str]:
+    """Networks in the order of the study (as in _COLOURS), others after them by name."""
+    known = list(_COLOURS)
+    return sorted(map(str, set(values)), key=lambda v: (known.index(v) if v in known else len(known), v))
+
+
+def attentions(values: pd.Series) -> list[str]:
+    """Attention kinds, the plain twin first."""
+    return sorted(map(str, set(values)), key=lambda v: (v != "none", v))
+
+
+def places(df: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """(region, recording, metric) in the order in which panels stand: areas first, then names, then
+    metrics."""
+    found = df[["region", "recording", "metric"]].drop_duplicates().itertuples(index=False, name=None)
+    return sorted(found, key=lambda p: (REGIONS.index(p[0]), p[1], columns.METRICS.index(p[2])))
+
+
+def at(df: pd.DataFrame, place: tuple[str, str, str]) -> pd.DataFrame:
+    """The rows of one region, recording and metric."""
+    region, recording, metric = place
+    return df[(df["region"] == region) & (df["recording"] == recording) & (df["metric"] == metric)]
+
+
+def panels(n: int, each_mm: float, extra_mm: float, most: int = 4) -> tuple[Figure, list[Axes]]:
+    """A page-wide figure of n panels in rows of at most `most`, each row each_mm high."""
+    across = min(most, n)
+    down = -(-n // across)
+    fig = figure(PAGE if across > 1 else COLUMN, down * each_mm + extra_mm)
+    grid = fig.subplots(down, across, squeeze=False)
+    axes = list(grid.ravel())
+    for spare in axes[n:]:
+        spare.set_axis_off()
+    return fig, axes[:n]
+
+
+def title(place: tuple[str, str, str]) -> str:
+    """Two short lines above a panel."""
+    region, recording, metric = place
+    return f"{region} · {label(metric)}\n{recording}"
+
+
+def invented(fig: Figure, df: pd.DataFrame) -> None:
+    """Says in the figure itself that its recordings are planted."""
+    words = planted_words(df)
+    if words:
+        fig.suptitle(words, fontsize=7, color=DARK)
+
+
+def planted_words(df: pd.DataFrame) -> str:
+    """'' for real recordings; else which are invented. df: scores, with recording and planted."""
+    names = sorted(set(df.loc[df["planted"], "recording"]))
+    if not names:
+        return ""
+    whole = set(df["recording"]) == set(names)
+    return "planted (invented) recording" + (
+        "s" if whole and len(names) > 1 else "" if whole else f": {', '.join(names)}"
+    )
+
+
+def offsets(n: int, width: float) -> np.ndarray:
+    """n places side by side around 0, in all `width` wide."""
+    return np.linspace(-width / 2, width / 2, n) if n > 1 else np.zeros(1)
+
+
+def bar(ax: Axes, x: float, row: Any, shade: str, factor: float = 1.0) -> None:
+    """The interval of one row as a thin upright line; nothing where there is none."""
+    if np.isfinite(row["lo"]) and np.isfinite(row["hi"]):
+        ax.plot(
+            [x, x],
+            [factor * row["lo"], factor * row["hi"]],
+            color=shade,
+            lw=0.7,
+            zorder=2,
+            solid_capstyle="butt",
+        )
+
+
+def keys(fig: Figure, handles: Sequence[Line2D], across: int = 4) -> None:
+    """One legend for the figure, below it."""
+    look = {"handlelength": 2.2, "columnspacing": 1.4, "ncols": min(across, len(handles))}
+    fig.legend(handles=list(handles), loc="outside lower center", **look)
+
+
+def key(text: str, shade: str = DARK, **look: Any) -> Line2D:
+    """One entry of the legend."""
+    return Line2D([], [], **({"color": shade, "ls": "none", "label": text} | look))
+
+
+def twin_keys(kinds: Sequence[str], lines: bool = False) -> list[Line2D]:
+    """The legend entries of the attention kinds."""
+    return [key(label(a), marker=marker(a), ls=line(a) if lines else "none") for a in kinds]
+
+
+def network_keys(networks: Sequence[str]) -> list[Line2D]:
+    """The legend entries of the architectures."""
+    return [key(label(n), colour(n, networks), marker="s") for n in networks]

@@ -1,0 +1,241 @@
+"""activations -> scores.csv and layers.csv: commit a layer on half A of the stimuli, report it on half B."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import tables
+from analysis.similarity._ceiling import ceiled, split_half, with_interval
+from analysis.similarity._splits import halves
+from analysis.similarity.rdm_ceiling import split_half_rdm
+from analysis.similarity.rsa import ceiling as subjects_ceiling
+from analysis.similarity.rsa import subset
+from analysis.stats.layers import REGRESSIONS, layer_score, nested_commitment, profile
+from blendnet import activations, models
+from blendnet.data.brain.recording import Recording
+from blendnet.errors import BlendnetError
+from blendnet.files import read_json, sha256_of, write_json
+from blendnet.keys import code_version, stale
+from blendnet.run import Run
+from pipelines import extract, networks, recordings
+from pipelines.context import Context, say
+
+CODE = ("analysis/similarity", "analysis/stats/layers.py")
+NORMALISATION = "r/c"
+
+
+def score(context: Context) -> None:
+    """Score every selected run, and the pixels, on every recording; then gather the tables."""
+    runs: list[Run | None] = [*context.select(context.profile.scored_runs())]
+    if context.only in ("*", extract.PIXELS):
+        runs.append(None)
+    found = recordings.load(context)
+    for i, run in enumerate(runs):
+        say(f"[score {i + 1}/{len(runs)}] {run.id if run else extract.PIXELS}")
+        for recording in found:
+            score_run(context, run, recording)
+    gather(context)
+
+
+def metrics_for(context: Context, recording: Recording) -> tuple[str, ...]:
+    """The profile's metrics that this recording admits: only RSA where only RDMs were published."""
+    chosen = context.profile.metrics
+    if recording.rdm_only:
+        chosen = tuple(m for m in chosen if m not in REGRESSIONS)
+    if not chosen:
+        raise BlendnetError(f"{recording.name} holds RDMs only; add 'rsa' to the profile's metrics")
+    return chosen
+
+
+def inputs(context: Context, run: Run | None, recording: Recording) -> tuple[dict[str, np.ndarray], str, str]:
+    """Features of each layer {layer: (n_stimuli, width)} in the recording's order, their key's hash, the weights' hash."""
+    if run is None:
+        features, digest = extract.pixels(context, recording.stimuli)
+        return {extract.PIXELS: features}, digest, ""
+    folder = extract.folder(context, run, recording.stimuli)
+    if not activations.is_stored(folder):
+        raise BlendnetError(
+            f"{run.id} has no activations on {recording.stimuli.name}; run blendnet extract first"
+        )
+    stored = read_json(folder / activations.KEY)
+    if stored["stimulus_id"] != list(recording.stimuli.ids):
+        raise BlendnetError(
+            f"{folder} is about other stimuli than {recording.name}; run blendnet extract --force"
+        )
+    xs = {layer: activations.load_layer(folder, layer) for layer in models.layers(run.network)}
+    return xs, stored["sha256"], networks.weights(context, run)
+
+
+def key_of(context: Context, activations_key: str, recording: Recording) -> dict[str, Any]:
+    """Everything that a score depends on."""
+    p = context.profile
+    return {
+        "activations": activations_key, "recording": recording.sha256, "recording_name": recording.name,
+        "metrics": list(metrics_for(context, recording)), "n_splits": p.n_splits, "split_test": p.split_test,
+        "seed": p.score_seed, "n_bootstrap": p.n_bootstrap, "normalisation": NORMALISATION,
+        "code": code_version(*CODE, "pipelines/score.py"),
+    }  # fmt: skip
+
+
+def score_run(context: Context, run: Run | None, recording: Recording) -> None:
+    """All metrics of one run on one recording, stored as one piece; reused if everything under it is equal."""
+    name = run.id if run else extract.PIXELS
+    path = context.folder("scores", name, f"{recording.name}-{recording.region}.json")
+    xs, activations_key, weights = inputs(context, run, recording)
+    key = key_of(context, activations_key, recording)
+    differs = stale(path, key)
+    if differs == [] and not context.force:
+        return
+    if differs:
+        say(f"  {recording.name}: computed anew, differs in {'; '.join(differs[:3])}")
+    piece = compute(context, run, recording, xs)
+    hashes = {
+        "weights_sha256": weights, "activations_key": activations_key, "recording_sha256": recording.sha256,
+        "code_version": key["code"],
+    }  # fmt: skip
+    for row in piece["scores"]:
+        row.update(hashes)
+    write_json(path, {"key": key, **piece})
+    best = ", ".join(
+        f"{r['metric']} {r['score']:.3f} ({r['layer']})" for r in piece["scores"] if r["kind"] != "shuffled"
+    )
+    say(f"  {recording.name} {recording.region}: {best}")
+
+
+def compute(
+    context: Context, run: Run | None, recording: Recording, xs: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """Rows of scores.csv and layers.csv for one run and recording; pure: reads and writes nothing."""
+    p = context.profile
+    about = _about(context, run) | {"recording": recording.name, "region": recording.region}
+    groups = recording.stimuli.groups
+    split = halves(len(recording.stimuli), seed=p.score_seed, groups=groups)
+    brain: dict[str, Any] = {"rdms": recording.rdms} if recording.rdm_only else {"y": recording.mean()}
+    how = {"n_splits": p.n_splits, "test_size": p.split_test, "seed": p.score_seed, "groups": groups}
+    depth = {layer: i / max(1, len(xs) - 1) for i, layer in enumerate(xs)}
+    rows: list[dict[str, Any]] = []
+    layers: list[dict[str, Any]] = []
+    for metric in metrics_for(context, recording):
+        found = nested_commitment(xs, **brain, metric=metric, halves=split, n_boot=p.n_bootstrap, **how)
+        ceiling = _ceiling(recording, metric, split[1], p.n_bootstrap, p.score_seed)
+        common = about | {
+            "species": recording.species, "metric": metric, "normalisation": NORMALISATION,
+            "n_neuroids": None if recording.rdm_only else len(recording.neuroid_ids),
+            "n_subjects": len(set(recording.subjects)),
+            "n_stimuli": len(recording.stimuli), "n_report": found.n_report, "planted": recording.planted,
+            "planted_layer": _planted_layer(recording, run),
+        } | ceiling  # fmt: skip
+        rows.append(common | {
+            "layer": found.layer, "score": found.score, "lo": found.lo, "hi": found.hi,
+            "score_ceiled": float(ceiled(found.score, _or_nan(ceiling["ceiling"]), normalisation=NORMALISATION).value),
+            "naive_layer": found.naive_layer, "naive_score": found.naive_score, "optimism": found.optimism,
+        })  # fmt: skip
+        if run is not None:
+            rows.append(
+                common
+                | {"kind": "shuffled"}
+                | _shuffled(context, recording, xs[found.layer], metric, split[1])
+            )
+        # Intervals of the map are left out: they would cost more than all the claims together.
+        for layer, s in profile(xs, **brain, metric=metric, n_boot=0, **how).items():
+            layers.append(about | {
+                "metric": metric, "layer": layer, "depth": depth[layer], "score": s.score, "lo": None, "hi": None,
+                "ceiling": ceiling["ceiling"], "n_neuroids": common["n_neuroids"], "n_stimuli": s.n_stimuli,
+            })  # fmt: skip
+    return {"scores": [_plain(r) for r in rows], "layers": [_plain(r) for r in layers]}
+
+
+def _about(context: Context, run: Run | None) -> dict[str, Any]:
+    if run is None:
+        return {"run": extract.PIXELS, "network": extract.PIXELS, "attention": "", "heads": None, "training": "",
+                "seed": None, "kind": "pixels"}  # fmt: skip
+    kind = "network"
+    if run.training == "untrained":
+        kind = "untrained"
+    elif run in context.profile.control_runs():
+        kind = "control"
+    return {"run": run.id, "network": run.network, "attention": run.attention, "heads": run.heads,
+            "training": run.training, "seed": run.seed, "kind": kind}  # fmt: skip
+
+
+def _planted_layer(recording: Recording, run: Run | None) -> str:
+    """The layer that the planted neurons were made from, for the run that they were made from; else ''."""
+    if recording.planted and run is not None and recording.about.get("source_run") == run.id:
+        return str(recording.about["planted_layer"])
+    return ""
+
+
+def _ceiling(
+    recording: Recording, metric: str, half: np.ndarray, n_boot: int, seed: int
+) -> dict[str, float | None]:
+    """Ceiling of the reported half with its interval, None where the recording has none.
+
+    Regressions: median over neuroids of the split-half reliability; RSA of trials: that of the RDM; RSA of several
+    subjects: the lower bound, with lower and upper bound as its range (Nili et al. 2014).
+    """
+    none = {"ceiling": None, "ceiling_lo": None, "ceiling_hi": None}
+    method = "whitened" if metric == "rsa_whitened" else "spearman"
+    if recording.rdms is not None:
+        lower, upper = subjects_ceiling(subset(recording.rdms, half), method)
+        return none if math.isnan(lower) else {"ceiling": lower, "ceiling_lo": lower, "ceiling_hi": upper}
+    assert recording.trials is not None
+    trials, groups = recording.trials[half], recording.stimuli.groups[half]
+    if trials.shape[1] < 2:
+        return none
+    if metric in REGRESSIONS:
+        value = with_interval(
+            split_half(trials, seed=seed, n_boot=0, groups=groups).value, n=n_boot, seed=seed
+        )
+    else:
+        value = split_half_rdm(trials, method=method, seed=seed, n_boot=max(1, n_boot // 10), groups=groups)
+    return none if math.isnan(value.value) else {
+        "ceiling": value.value, "ceiling_lo": value.lo, "ceiling_hi": value.hi,
+    }  # fmt: skip
+
+
+def _shuffled(
+    context: Context, recording: Recording, x: np.ndarray, metric: str, half: np.ndarray
+) -> dict[str, Any]:
+    """The chance row: the same layer with its stimuli in a random order, scored on the same half."""
+    p = context.profile
+    order = np.random.default_rng([p.score_seed, 7]).permutation(len(half))
+    brain: dict[str, Any]
+    if recording.rdm_only:
+        brain = {"rdms": subset(np.atleast_2d(recording.rdms), half)}
+    else:
+        brain = {"y": recording.mean()[half]}
+    s = layer_score(
+        x[half][order], **brain, metric=metric, groups=recording.stimuli.groups[half], n_splits=p.n_splits,
+        test_size=p.split_test, seed=p.score_seed, n_boot=p.n_bootstrap,
+    )  # fmt: skip
+    return {"layer": "", "score": s.score, "lo": s.lo, "hi": s.hi, "score_ceiled": None, "naive_layer": "",
+            "naive_score": None, "optimism": None, "planted_layer": ""}  # fmt: skip
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN: missing numbers are null."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+
+
+def gather(context: Context) -> None:
+    """scores.csv and layers.csv from the pieces of every run and recording of the sheet that are there."""
+    names = [r.id for r in context.profile.scored_runs()] + [extract.PIXELS]
+    pieces = [read_json(p) for n in names for p in sorted(context.folder("scores", n).glob("*.json"))]
+    for kind in ("scores", "layers"):
+        rows = [row for piece in pieces for row in piece[kind]]
+        tables.write(pd.DataFrame(rows), context.tables / f"{kind}.csv")
+    missing = [n for n in names if not list(context.folder("scores", n).glob("*.json"))]
+    say(f"  scores.csv: {sum(len(p['scores']) for p in pieces)} rows of {len(names) - len(missing)} networks")
+    if missing:
+        say(f"  not scored yet: {', '.join(missing[:4])}{' and more' if len(missing) > 4 else ''}")
+
+
+def stored_hash(piece: dict[str, Any]) -> str:
+    """Hash of a stored piece's key."""
+    return sha256_of(piece["key"])
