@@ -51,9 +51,7 @@ def _text(*names: str) -> tuple[Column, ...]:
     return tuple(Column(name) for name in names)
 
 
-def _numbers(
-    names: str, low: float = -np.inf, high: float = np.inf, empty: bool = True
-) -> tuple[Column, ...]:
+def _numbers(names: str, low: float = -np.inf, high: float = np.inf, empty: bool = True) -> tuple[Column, ...]:
     return tuple(Column(name, "number", empty, (), low, high) for name in names.split())
 
 
@@ -180,9 +178,7 @@ def read(path: Path | str, name: str | None = None, profile: str | None = None) 
         raise missing(name, profile) from error
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
         first = str(error).strip().splitlines()[0]
-        raise BlendnetError(
-            f"{path} cannot be read as a table ({first}); delete it and make it again"
-        ) from error
+        raise BlendnetError(f"{path} cannot be read as a table ({first}); delete it and make it again") from error
     return check(df, name)
 
 
@@ -258,6 +254,4 @@ def _column(values: pd.Series, column: Column, table: str) -> pd.Series:
 
 
 def _wrong(table: str, column: Column, row: int, value: Any, why: str) -> BlendnetError:
-    return BlendnetError(
-        f"{table}.csv row {row + 1}: {column.name} {str(value)!r} {why}; make the table again"
-    )
+    return BlendnetError(f"{table}.csv row {row + 1}: {column.name} {str(value)!r} {why}; make the table again")

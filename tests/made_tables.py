@@ -26,9 +26,7 @@ def runs(networks=("resnet18", "cornet_z"), seeds=(0, 1)):
     """Both twins, trained on blends, and an untrained pair of each network."""
     trained = [Run(n, a, 4 * (a != "none"), "blended", s)
                for n in networks for a in ("none", "aacn") for s in seeds]  # fmt: skip
-    return trained + [
-        Run(n, a, 4 * (a != "none"), "untrained", 0) for n in networks for a in ("none", "aacn")
-    ]
+    return trained + [Run(n, a, 4 * (a != "none"), "untrained", 0) for n in networks for a in ("none", "aacn")]
 
 
 def predictions(skill, seed=0, per_pair=3, alphas=ALPHAS, classes=CLASSES):
@@ -36,9 +34,7 @@ def predictions(skill, seed=0, per_pair=3, alphas=ALPHAS, classes=CLASSES):
     guessing)."""
     rng = np.random.default_rng(seed)
     rows = []
-    for (a, b), alpha, i in (
-        (p, w, i) for p in combinations(classes, 2) for w in alphas for i in range(per_pair)
-    ):
+    for (a, b), alpha, i in ((p, w, i) for p in combinations(classes, 2) for w in alphas for i in range(per_pair)):
         p = rng.normal(size=len(classes))
         p[classes.index(a)] += skill * 2 * alpha
         p[classes.index(b)] += skill * 2 * (1 - alpha)
@@ -113,11 +109,7 @@ def scores_table(chosen, recordings=REAL, planted=False, seed=0):
             rows.append(_score_row(_about(run), kind, *args, value, rng, planted, LAYERS[run.network]))
             if kind == "network":
                 near_nothing = rng.normal(0, 0.015)
-                rows.append(
-                    _score_row(
-                        _about(run), "shuffled", *args, near_nothing, rng, planted, LAYERS[run.network]
-                    )
-                )
+                rows.append(_score_row(_about(run), "shuffled", *args, near_nothing, rng, planted, LAYERS[run.network]))
         pixels = {
             "run": "pixels",
             "network": "pixels",

@@ -21,9 +21,7 @@ def made_set(rng: np.random.Generator, n_per_class: int = 14, copies: int = 0, s
     labels = np.concatenate([labels, rng.integers(len(CLASSES), size=copies)])
     identity = np.concatenate([identity, rng.integers(len(identity), size=copies)])
     ids = tuple(f"made/{i:04d}" for i in rng.permutation(len(labels)))
-    split = splits.assign(
-        ids, labels, identity, CLASSES, seed=int(rng.integers(1000)), fractions=(0.6, 0.2, 0.2)
-    )
+    split = splits.assign(ids, labels, identity, CLASSES, seed=int(rng.integers(1000)), fractions=(0.6, 0.2, 0.2))
     images = torch.from_numpy(rng.integers(0, 256, (len(labels), 3, size, size), dtype=np.uint8))
     return PhotoSet(
         images, torch.from_numpy(labels), ids, ("made",) * len(ids), identity, split, CLASSES, sha256="0" * 64
@@ -74,9 +72,7 @@ def test_blend_in_linear_light_against_the_standard_written_out() -> None:
                 got = blended.blend(x, torch.tensor([q], dtype=torch.uint8), alpha, space="linear")
                 assert got.item() == pytest.approx(_linear_reference(p / 255, q / 255, alpha), abs=2e-6)
     half = blended.blend(torch.ones(1), torch.zeros(1), 0.5, space="linear")
-    assert half.item() == pytest.approx(
-        0.7353569, abs=1e-6
-    )  # half the light of white is sRGB 187.5, not 127.5
+    assert half.item() == pytest.approx(0.7353569, abs=1e-6)  # half the light of white is sRGB 187.5, not 127.5
 
 
 def test_blend_in_linear_light_has_finite_gradients_at_black() -> None:
@@ -204,9 +200,7 @@ def test_manifest_is_balanced_paired_over_alpha_and_reproducible() -> None:
     for a, b in combinations(CLASSES, 2):
         these = one[[{a, b} == {x, y} for x, y in zip(one["class_a"], one["class_b"])]]
         for c in (a, b):
-            names = [
-                x if k == c else y for x, y, k in zip(these["image_a"], these["image_b"], these["class_a"])
-            ]
+            names = [x if k == c else y for x, y, k in zip(these["image_a"], these["image_b"], these["class_a"])]
             here = photos.labels.numpy()[photos.indices("test")] == CLASSES.index(c)
             counts = sorted(Counter(names).values())
             assert counts[-1] - (counts[0] if len(counts) == here.sum() else 0) <= 1
@@ -258,9 +252,7 @@ def test_manifest_file_round_trip_and_refusals(tmp_path) -> None:
     assert back.attrs["sha256"] == digest
     text = file.read_text()
     first = text.splitlines()[1]
-    train_id = photos.image_ids[
-        int(np.flatnonzero((photos.split == "train") & (photos.labels.numpy() == 0))[0])
-    ]
+    train_id = photos.image_ids[int(np.flatnonzero((photos.split == "train") & (photos.labels.numpy() == 0))[0])]
     boat = rows.iloc[0]["image_a"] if rows.iloc[0]["class_a"] == "boat" else rows.iloc[0]["image_b"]
     wrong = {
         "columns": text.replace("image_a", "image_one", 1),

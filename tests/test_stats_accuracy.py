@@ -183,9 +183,7 @@ def test_held_out_pairs_get_rows_and_strange_classes_no_hyperpair():
     table = accuracy.aggregate(blends, RUN)
     assert set(table[table["by"] == "held_out"]["group"]) == {"held out", "trained"}
     assert not (table["by"] == "hyperpair").any()
-    assert table[(table["by"] == "all") & (table["outcome"] == "both")]["chance"].item() == pytest.approx(
-        1 / 3
-    )
+    assert table[(table["by"] == "all") & (table["outcome"] == "both")]["chance"].item() == pytest.approx(1 / 3)
     assert "anchor+cat+dog:cat+dog" in set(table[table["by"] == "first_found_class"]["group"])
 
 

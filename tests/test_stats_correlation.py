@@ -82,10 +82,7 @@ def test_random_permutations_are_seeded_near_the_exact_p_and_never_zero():
 
 def test_p_is_uniform_where_nothing_is_there():
     rng = np.random.default_rng(1)
-    ps = [
-        correlation.permutation_p(rng.normal(size=6), rng.normal(size=6), statistic="pearson")[0]
-        for _ in range(300)
-    ]
+    ps = [correlation.permutation_p(rng.normal(size=6), rng.normal(size=6), statistic="pearson")[0] for _ in range(300)]
     assert np.mean(np.array(ps) <= 0.05) < 0.09
     assert np.mean(ps) == pytest.approx(0.5, abs=0.06)
 
@@ -129,9 +126,7 @@ def test_the_points_are_means_over_seeds_and_the_counts_say_so(made):
         for attention in ("none", "aacn4"):
             ids = [f"{network}-{attention}-blended-s{s}" for s in (0, 1)]
             mine = scores[
-                (scores["recording"] == "invented-v4")
-                & (scores["metric"] == "pls")
-                & (scores["kind"] == "network")
+                (scores["recording"] == "invented-v4") & (scores["metric"] == "pls") & (scores["kind"] == "network")
             ]
             xs.append(mine[mine["run"].isin(ids)]["score"].mean())
             rates = acc[(acc["by"] == "all") & (acc["outcome"] == "both") & acc["run"].isin(ids)]
@@ -185,9 +180,7 @@ def test_pairs_are_attention_minus_plain_of_one_seed(made):
     quantity = "score:V4:invented-v4:pls"
     for row in pairs[pairs["quantity"] == quantity].to_dict("records"):
         s = scores[
-            (scores["recording"] == "invented-v4")
-            & (scores["metric"] == "pls")
-            & (scores["kind"] != "shuffled")
+            (scores["recording"] == "invented-v4") & (scores["metric"] == "pls") & (scores["kind"] != "shuffled")
         ]
         value = {kind: s[s["run"] == row[f"{kind}_run"]]["score"].item() for kind in ("plain", "attention")}
         assert row["difference"] == pytest.approx(value["attention"] - value["plain"])

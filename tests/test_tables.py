@@ -93,9 +93,7 @@ def test_a_missing_file_names_the_command_that_makes_it(tmp_path):
         ("layers", "score"),
         ("twins", "correlate"),
     ):
-        with pytest.raises(
-            BlendnetError, match=f"{name}.csv is missing; run `blendnet {step} --profile demo`"
-        ):
+        with pytest.raises(BlendnetError, match=f"{name}.csv is missing; run `blendnet {step} --profile demo`"):
             tables.read(tmp_path / f"{name}.csv", profile="demo")
 
 
@@ -128,9 +126,7 @@ def test_a_table_is_not_changed_by_checking_it(made):
 
 
 def test_minus_nothing_is_nothing():
-    rows = [
-        {"level": "pair", "training": "blended", "quantity": "q", "difference": -0.0, "n": 1, "plain": -1e-9}
-    ]
+    rows = [{"level": "pair", "training": "blended", "quantity": "q", "difference": -0.0, "n": 1, "plain": -1e-9}]
     line = tables.to_csv(tables.from_rows(rows, "twins"), "twins").splitlines()[1]
     assert ",-1e-09,,0," in line
 

@@ -77,9 +77,7 @@ def render(fig: Figure, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def need(
-    given: dict[str, pd.DataFrame], names: Sequence[str], profile: str | None = None
-) -> list[pd.DataFrame]:
+def need(given: dict[str, pd.DataFrame], names: Sequence[str], profile: str | None = None) -> list[pd.DataFrame]:
     """The tables of these names, checked; raises BlendnetError that names the command which makes a missing
     one."""
     for name in names:

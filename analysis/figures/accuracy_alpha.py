@@ -29,9 +29,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             ax.set_xlabel("alpha (weight of the first object)")
             if i % 3 == 0:
                 ax.set_ylabel("blends (%)")
-        s.keys(
-            fig, s.twin_keys(s.attentions(df["attention"]), lines=True) + [s.key("chance", s.GREY, ls=":")], 4
-        )
+        s.keys(fig, s.twin_keys(s.attentions(df["attention"]), lines=True) + [s.key("chance", s.GREY, ls=":")], 4)
     return fig
 
 
@@ -52,9 +50,7 @@ def _panel(ax: Axes, df: pd.DataFrame, shade: str) -> None:
             ax.annotate(f"{100 * value:.3g}", (0.93, 100 * value), va="center", color=s.GREY)
         if len(part):
             edge = part[part["alpha"] == part["alpha"].max()]["rate"].mean()
-            ax.annotate(
-                f"{outcome} named", (0.93, 100 * edge), va="center", color=s.DARK, annotation_clip=False
-            )
+            ax.annotate(f"{outcome} named", (0.93, 100 * edge), va="center", color=s.DARK, annotation_clip=False)
     ax.set_xticks([0.1, 0.3, 0.5, 0.7, 0.9])
     ax.set_xlim(0.05, 1.16)
     ax.set_ylim(0, 100)

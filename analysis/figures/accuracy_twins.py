@@ -83,9 +83,7 @@ def caption(tables: dict[str, pd.DataFrame]) -> str:
             many = f"{n[0]}" if len(n) == 1 else f"{n[0]} to {n[-1]}"
             counts.append(f"{many} {'images of one object' if test == 'regular' else 'blends at alpha 0.5'}")
     seeds = df[df["training"] != "untrained"].groupby(["network", "attention", "training"])["seed"].nunique()
-    words = (
-        f"{seeds.min()}" if len(seeds) and seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
-    )
+    words = f"{seeds.min()}" if len(seeds) and seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
     return (
         "Accuracy of the plain and the attention twin. Each point is one seed "
         f"({words if len(seeds) else 'no'} trained per network), its line the Wilson 95 % interval over "

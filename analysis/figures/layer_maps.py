@@ -36,15 +36,11 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
                 own = layers[(layers["network"] == network) & (layers["attention"] == kind)]
                 chosen = scores[(scores["network"] == network) & (scores["attention"] == kind)]
                 _panel(axes[i, j], own, chosen, names, places, norm)
-                axes[i, j].set_title(
-                    f"{s.label(network)}, {s.label(kind)}", color=s.colour(network, networks)
-                )
+                axes[i, j].set_title(f"{s.label(network)}, {s.label(kind)}", color=s.colour(network, networks))
                 axes[i, j].set_yticks(range(len(names)), names if j == 0 else [])
                 words = [f"{r} {s.label(m)} {rec}" for r, rec, m in places]
                 below = words if i == len(networks) - 1 else []
-                axes[i, j].set_xticks(
-                    range(len(places)), below, rotation=40, ha="right", rotation_mode="anchor"
-                )
+                axes[i, j].set_xticks(range(len(places)), below, rotation=40, ha="right", rotation_mode="anchor")
         bar = fig.colorbar(ScalarMappable(norm, _MAP), ax=list(axes.ravel()), shrink=0.6, aspect=30, pad=0.01)
         bar.set_label("score (raw)")
         bar.outline.set_visible(False)

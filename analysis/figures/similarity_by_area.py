@@ -116,13 +116,7 @@ def caption(tables: dict[str, pd.DataFrame]) -> str:
     for place in s.places(df):
         own = s.at(df, place)
         neuroids, subjects = own["n_neuroids"].dropna(), own["n_subjects"].dropna()
-        many = (
-            f", {neuroids.max()} neuroids"
-            if len(neuroids)
-            else f", {subjects.max()} RDMs"
-            if len(subjects)
-            else ""
-        )
+        many = f", {neuroids.max()} neuroids" if len(neuroids) else f", {subjects.max()} RDMs" if len(subjects) else ""
         parts.append(f"{place[0]} {place[1]} {s.label(place[2])}: {own['n_report'].max()} stimuli{many}")
     planted = s.planted_words(df)
     return (

@@ -237,9 +237,9 @@ def _dominant(m: np.ndarray, start: int, tol: float, max_iter: int) -> np.ndarra
 def _stopped(m: np.ndarray, c: np.ndarray, steps: int, tol: float) -> np.ndarray:
     """What at most `steps` further steps of the power iteration make of c, by the eigenvectors of m at once.
 
-    Slow convergence costs more steps than an eigendecomposition. After j steps c is V L^j V'c, so that the product of
-    successive weights, c_j'm c_j+1, and their lengths are sums of powers of the eigenvalues: the first j at which
-    they change by less than `tol` is looked up, not stepped to.
+    Slow convergence costs more steps than an eigendecomposition. After j steps c is V L^j V'c, so that the
+    product of successive weights, c_j'm c_j+1, and their lengths are sums of powers of the eigenvalues: the
+    first j at which they change by less than `tol` is looked up, not stepped to.
     """
     if steps <= 0:
         return c

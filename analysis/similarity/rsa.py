@@ -69,7 +69,7 @@ def rdm(x: np.ndarray, *, distance: str = "correlation") -> np.ndarray:
 def n_stimuli(rdms: np.ndarray) -> int:
     """How many stimuli an RDM vector (..., n_pairs) is about; BlendnetError where n_pairs is not n(n-1)/2."""
     n_pairs = np.shape(rdms)[-1]
-    n = int(round((1 + np.sqrt(1 + 8 * n_pairs)) / 2))
+    n = round((1 + float(np.sqrt(1 + 8 * n_pairs))) / 2)
     if n * (n - 1) // 2 != n_pairs or n < 2:
         raise BlendnetError(
             f"an RDM vector of {n_pairs} pairs belongs to no number of stimuli; n(n-1)/2 are needed"

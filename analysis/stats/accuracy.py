@@ -45,9 +45,7 @@ def outcome(scores: np.ndarray, label_sets: np.ndarray) -> np.ndarray:
     _same_shape(scores, label_sets)
     if (label_sets.sum(axis=1) != 2).any():
         row = int(np.argmax(label_sets.sum(axis=1) != 2))
-        raise BlendnetError(
-            f"blend {row + 1} has {label_sets[row].sum()} labels, not 2; make the manifest again"
-        )
+        raise BlendnetError(f"blend {row + 1} has {label_sets[row].sum()} labels, not 2; make the manifest again")
     hits = np.take_along_axis(label_sets, top(scores, 2), axis=1).sum(axis=1)
     return np.array(OUTCOMES)[hits]
 
@@ -162,9 +160,7 @@ def _blended(frame: pd.DataFrame, hyperclass: Mapping[str, str], alpha: float) -
     weights = frame["alpha"].to_numpy(dtype=float)
     middle = np.isclose(weights, alpha)
     if not middle.any():
-        raise BlendnetError(
-            f"no blend has alpha {alpha:g}; add it to the alphas of the test in pipelines/sheet.py"
-        )
+        raise BlendnetError(f"no blend has alpha {alpha:g}; add it to the alphas of the test in pipelines/sheet.py")
     first, second = np.minimum(a, b), np.maximum(a, b)
     names = np.array(classes, dtype=object)
     pair = names[first] + "+" + names[second]
@@ -246,17 +242,13 @@ def _index(names: pd.Series, classes: tuple[str, ...]) -> np.ndarray:
     known = {c: i for i, c in enumerate(classes)}
     strange = sorted(set(map(str, names)) - set(known))
     if strange:
-        raise BlendnetError(
-            f"class {strange[0]!r} has no output p_{strange[0]}; run `blendnet predict --force`"
-        )
+        raise BlendnetError(f"class {strange[0]!r} has no output p_{strange[0]}; run `blendnet predict --force`")
     return np.array([known[str(n)] for n in names], dtype=int)
 
 
 def _same_shape(scores: np.ndarray, labels: np.ndarray) -> None:
     if np.shape(scores) != np.shape(labels):
-        raise BlendnetError(
-            f"outputs of shape {np.shape(scores)} do not go with labels of shape {np.shape(labels)}"
-        )
+        raise BlendnetError(f"outputs of shape {np.shape(scores)} do not go with labels of shape {np.shape(labels)}")
 
 
 def _require(frame: pd.DataFrame, names: Sequence[str]) -> None:

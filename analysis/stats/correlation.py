@@ -47,9 +47,7 @@ def compute(
     rows = []
     for (recording, region, metric), part in chosen.groupby(["recording", "region", "metric"], sort=True):
         for quantity in QUANTITIES:
-            runs = part.merge(rates(accuracy, quantity), on="run", how="inner").dropna(
-                subset=["score", "rate"]
-            )
+            runs = part.merge(rates(accuracy, quantity), on="run", how="inner").dropna(subset=["score", "rate"])
             points = runs.groupby(CELL, dropna=False)[["score", "rate"]].mean().reset_index()
             counts = runs.groupby("network").size()
             for left_out in ["", *sorted(points["network"].unique())]:
@@ -60,9 +58,7 @@ def compute(
                         "n_runs": int(counts.drop(left_out, errors="ignore").sum())}  # fmt: skip
                 x, y = kept["score"].to_numpy(float), kept["rate"].to_numpy(float)
                 for statistic in STATISTICS:
-                    found = _row(
-                        x, y, kept["network"].to_numpy(), statistic, n_permutations, n_bootstrap, level, seed
-                    )
+                    found = _row(x, y, kept["network"].to_numpy(), statistic, n_permutations, n_bootstrap, level, seed)
                     rows.append(base | {"statistic": statistic} | found)
     return tables.from_rows(rows, "correlation")
 
@@ -136,9 +132,7 @@ def permutation_p(
     if statistic == "spearman":
         x, y = rankdata(x), rankdata(y)
     x, y = x - x.mean(), y - y.mean()
-    blocks = (
-        [np.arange(len(x))] if groups is None else [np.flatnonzero(groups == g) for g in np.unique(groups)]
-    )
+    blocks = [np.arange(len(x))] if groups is None else [np.flatnonzero(groups == g) for g in np.unique(groups)]
     count = int(np.prod([float(factorial(len(b))) for b in blocks]))
     if count < 2:
         return float("nan"), True

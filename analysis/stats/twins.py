@@ -54,9 +54,7 @@ _KEY = ["network", "training", "seed", "heads"]
 def _pairs(values: pd.DataFrame) -> pd.DataFrame:
     plain = values[values["attention"] == "none"].drop(columns=["attention", "heads"])
     other = values[values["attention"] != "none"].drop(columns="attention")
-    both = other.merge(
-        plain, on=["network", "training", "seed", "quantity"], suffixes=("_attention", "_plain")
-    )
+    both = other.merge(plain, on=["network", "training", "seed", "quantity"], suffixes=("_attention", "_plain"))
     both = both.rename(columns={
         "value_attention": "attention", "value_plain": "plain",
         "run_attention": "attention_run", "run_plain": "plain_run",

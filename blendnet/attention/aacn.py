@@ -45,7 +45,7 @@ class AAConv2d(nn.Module):
     Stride and padding. We know of no rule in the paper for a strided convolution (to save memory on large
     maps it pools the input of attention and upsamples its output). Here the 1x1 convolution that makes
     queries, keys and values has the convolution's stride and reads the input at the centre of each of its
-    windows, so that the two halves describe the same places; a centre that falls into the padding reads zeros.
+    windows, so that the two halves describe the same places; a centre in the padding reads zeros.
 
     Raises BlendnetError for settings that do not go together, and in forward for a map of another size.
     """

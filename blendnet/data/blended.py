@@ -47,12 +47,8 @@ def draw_pairs(
     barred = {tuple(sorted(pair)) for pair in held_out}
     lost = {c for pair in barred for c in pair} - set(present.tolist())
     if lost:
-        raise BlendnetError(
-            f"held-out pair with label {min(lost)}, which no image has; labels are {present.tolist()}"
-        )
-    pairs = [
-        (i, j) for i, j in combinations(range(len(present)), 2) if (present[i], present[j]) not in barred
-    ]
+        raise BlendnetError(f"held-out pair with label {min(lost)}, which no image has; labels are {present.tolist()}")
+    pairs = [(i, j) for i, j in combinations(range(len(present)), 2) if (present[i], present[j]) not in barred]
     if not pairs:
         raise BlendnetError(
             f"no pair of classes is left to train on: {len(present)} classes, {len(barred)} pairs held out"
@@ -80,9 +76,7 @@ def draw_pairs(
                 torch.from_numpy(weight.astype(np.float32)),
             )
     i, j = present[chosen[todo[0]]]
-    raise BlendnetError(
-        f"labels {i} and {j} share all their photographs; remove the copies from one of the classes"
-    )
+    raise BlendnetError(f"labels {i} and {j} share all their photographs; remove the copies from one of the classes")
 
 
 def stream(

@@ -92,9 +92,7 @@ def _matches(
             spread = np.sqrt(np.maximum(square - total**2 / (h * w), (0.02**2) * h * w))
             value = shared / spread
             # Places where the window would leave this photograph.
-            value[
-                np.broadcast_to(np.arange(top)[:, None] > (heights[fits] - h)[:, None, None], value.shape)
-            ] = -1
+            value[np.broadcast_to(np.arange(top)[:, None] > (heights[fits] - h)[:, None, None], value.shape)] = -1
             value[np.broadcast_to(np.arange(left) > (widths[fits] - w)[:, None, None], value.shape)] = -1
             best = value.reshape(len(fits), -1).max(axis=1)
             found += [(t, batch[k]) for k in fits[best >= threshold]]

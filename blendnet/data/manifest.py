@@ -42,9 +42,7 @@ def manifest(
         if not 0 <= alpha <= 1:
             raise BlendnetError(f"alpha {alpha} is outside 0 to 1")
     if n_per_pair < 1 or not len(alphas) or len(set(alphas)) < len(alphas):
-        raise BlendnetError(
-            f"{n_per_pair} blends a pair at alphas {list(alphas)}: give at least one, each alpha once"
-        )
+        raise BlendnetError(f"{n_per_pair} blends a pair at alphas {list(alphas)}: give at least one, each alpha once")
     here = photoset.indices(split)
     labels = photoset.labels.numpy()
     rows = []
@@ -123,9 +121,7 @@ def load_manifest(path: Path | str, photoset: PhotoSet, *, sha256: str | None = 
         raise BlendnetError(f"{path} has columns {','.join(rows.columns)}, not {','.join(COLUMNS)}")
     seen: set[str] = set()
     for number, row in enumerate(rows.itertuples(index=False), start=2):
-        problem = _problem(row, photoset) or (
-            f"blend_id {row.blend_id!r} occurs twice" if row.blend_id in seen else ""
-        )
+        problem = _problem(row, photoset) or (f"blend_id {row.blend_id!r} occurs twice" if row.blend_id in seen else "")
         if problem:
             raise BlendnetError(f"{path}, row {number}: {problem}; delete the file to remake it")
         seen.add(row.blend_id)

@@ -11,9 +11,7 @@ from blendnet.errors import BlendnetError, unknown
 SPACES = ("pixel", "linear")
 
 
-def blend(
-    a: torch.Tensor, b: torch.Tensor, alpha: float | torch.Tensor, *, space: str = "pixel"
-) -> torch.Tensor:
+def blend(a: torch.Tensor, b: torch.Tensor, alpha: float | torch.Tensor, *, space: str = "pixel") -> torch.Tensor:
     """alpha * a + (1 - alpha) * b, in floating point, on the device of a.
 
     a, b: equal shape and dtype, values in [0, 1]; uint8 is divided by 255 in float32 first. alpha: in [0, 1], a
@@ -38,9 +36,7 @@ def blend(
 
     weight = torch.as_tensor(alpha, dtype=work_dtype, device=a.device)
     if weight.ndim > 1 or (weight.ndim == 1 and (a.ndim < 2 or len(weight) != len(a))):
-        raise BlendnetError(
-            f"alpha of shape {tuple(weight.shape)} does not go with images of shape {tuple(a.shape)}"
-        )
+        raise BlendnetError(f"alpha of shape {tuple(weight.shape)} does not go with images of shape {tuple(a.shape)}")
     outside = ~((weight >= 0) & (weight <= 1))  # true for NaN as well
     if outside.any():
         raise BlendnetError(f"alpha {weight[outside].flatten()[0].item()} is outside 0 to 1")
@@ -62,6 +58,4 @@ def srgb_decode(value: torch.Tensor) -> torch.Tensor:
 
 def srgb_encode(light: torch.Tensor) -> torch.Tensor:
     """sRGB values of linear light in [0, 1], any shape (IEC 61966-2-1:1999)."""
-    return torch.where(
-        light <= 0.0031308, light * 12.92, 1.055 * light.clamp(min=0.0031308) ** (1 / 2.4) - 0.055
-    )
+    return torch.where(light <= 0.0031308, light * 12.92, 1.055 * light.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)

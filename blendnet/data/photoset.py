@@ -199,9 +199,7 @@ def _require_all(labels: np.ndarray, split: np.ndarray, classes: tuple[str, ...]
     for s in splits.SPLITS:
         for c, name in enumerate(classes):
             if not ((labels == c) & (split == s)).any():
-                raise BlendnetError(
-                    f"class {name!r} has no photograph in the given split {s!r}; add one to its CSV"
-                )
+                raise BlendnetError(f"class {name!r} has no photograph in the given split {s!r}; add one to its CSV")
 
 
 def _read_all(photos: Sequence[Photo], work: Any, progress: bool) -> tuple[list[Any], list[str]]:
@@ -254,9 +252,7 @@ def _pixels(
 
     def work(i: int, photo: Photo) -> tuple[np.ndarray, np.ndarray]:
         image = photo.read()
-        picture = (
-            Image.fromarray(image).convert("L").convert("RGB") if colour == "grey" else Image.fromarray(image)
-        )
+        picture = Image.fromarray(image).convert("L").convert("RGB") if colour == "grey" else Image.fromarray(image)
         if picture.size != (size, size):
             picture = picture.resize((size, size), Image.Resampling.BILINEAR)
         images[i] = np.asarray(picture).transpose(2, 0, 1)

@@ -35,9 +35,7 @@ def assign(
     fewer than three identities.
     """
     if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise BlendnetError(
-            f"split fractions {fractions} are not three positive numbers (train, val, test) with sum 1"
-        )
+        raise BlendnetError(f"split fractions {fractions} are not three positive numbers (train, val, test) with sum 1")
     n_identities = int(identity.max(initial=-1)) + 1
     smallest: list[str] = [""] * n_identities
     for name, group in zip(image_ids, identity):
@@ -95,13 +93,9 @@ def take_given(
     """
     for name in image_ids:
         if name not in given:
-            raise BlendnetError(
-                f"image {name!r} is in no split of its source; add it to a CSV or leave it out"
-            )
+            raise BlendnetError(f"image {name!r} is in no split of its source; add it to a CSV or leave it out")
         if given[name] not in SPLITS:
-            raise BlendnetError(
-                f"image {name!r} has split {given[name]!r}; it must be one of {', '.join(SPLITS)}"
-            )
+            raise BlendnetError(f"image {name!r} has split {given[name]!r}; it must be one of {', '.join(SPLITS)}")
     split = np.array([given[name] for name in image_ids], dtype="<U5")
     rank = np.array([SPLITS.index(s) for s in split], np.int64)
     highest = np.zeros(int(identity.max(initial=-1)) + 1, np.int64)

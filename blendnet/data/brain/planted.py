@@ -1,8 +1,9 @@
 """Planted recordings: invented responses with a known source layer, noise and ceiling.
 
-The embedded default of the demo and the oracle of the tests: whether layer commitment finds what was planted, and
-whether a recording that has nothing to do with any layer scores at chance. They are no brain data, `planted` is True
-in every one of them, and the pipeline refuses them outside demo and tests unless they are asked for by name.
+The embedded default of the demo and the oracle of the tests: whether layer commitment finds what was
+planted, and whether a recording that has nothing to do with any layer scores at chance. They are no brain
+data, `planted` is True in every one of them, and the pipeline refuses them outside demo and tests unless
+they are asked for by name.
 """
 
 import hashlib
@@ -34,25 +35,26 @@ def plant(
     seed: int,
     source_run: str = "",
 ) -> list[Recording]:
-    """One recording 'planted-REGION' a region, made from one layer's features: trials (n_stimuli, n_repetitions,
-    n_neuroids).
+    """One recording 'planted-REGION' a region, made from one layer's features: trials (n_stimuli,
+    n_repetitions, n_neuroids).
 
-    features: layer -> (n_stimuli, width); layers: region -> its source layer; stimuli: what the features respond to;
-    source_run: id of the run that the features come from, kept in `about`.
+    features: layer -> (n_stimuli, width); layers: region -> its source layer; stimuli: what the features
+    respond to; source_run: id of the run that the features come from, kept in `about`.
 
-    Rule. The layer's features are centred, its first `components` principal components are scaled to equal variance,
-    and every neuroid is a random direction (standard normal weights) among them. Weights on the raw features would
-    follow the layer's first few components, which neighbouring layers share, so that the planted layer could not be
-    told from its neighbours by anybody; with many more components a neuroid is white over the stimuli and no regression
-    can learn it. Measured: see tests/test_brain_planted.py.
+    Rule. The layer's features are centred, its first `components` principal components are scaled to equal
+    variance, and every neuroid is a random direction (standard normal weights) among them. Weights on the
+    raw features would follow the layer's first few components, which neighbouring layers share, so that the
+    planted layer could not be told from its neighbours by anybody; with many more components a neuroid is
+    white over the stimuli and no regression can learn it. Measured: see tests/test_brain_planted.py.
 
-    ceiling: split-half Spearman-Brown reliability, in expectation, of a neuroid's mean over its repetitions, which is
-    the correlation of that mean with another such mean. Independent normal noise of variance
-    n_repetitions * (1 - ceiling) / ceiling is added to each trial of a signal of variance 1; so `ceiling` is also the
-    share of explainable variance, and a perfect model reaches r = sqrt(ceiling), .837 at .7.
+    ceiling: split-half Spearman-Brown reliability, in expectation, of a neuroid's mean over its
+    repetitions, which is the correlation of that mean with another such mean. Independent normal noise of
+    variance n_repetitions * (1 - ceiling) / ceiling is added to each trial of a signal of variance 1; so
+    `ceiling` is also the share of explainable variance, and a perfect model reaches r = sqrt(ceiling), .837
+    at .7.
 
-    Raises BlendnetError for an unknown layer, another number of stimuli, features that are not finite or have fewer
-    components than asked for, and a ceiling outside (0, 1].
+    Raises BlendnetError for an unknown layer, another number of stimuli, features that are not finite or
+    have fewer components than asked for, and a ceiling outside (0, 1].
     """
     recordings = []
     for region, layer in layers.items():
@@ -80,10 +82,11 @@ def unrelated(
     ceiling: float = 0.7,
     seed: int,
 ) -> Recording:
-    """A recording 'unrelated-REGION' that is as reliable as a planted one and has nothing to do with the images.
+    """A recording 'unrelated-REGION' that is as reliable as a planted one and has nothing to do with the
+    images.
 
-    Its scores must be at chance, whatever the network, layer and metric. Shapes and `ceiling` as in plant(). Stimuli of
-    one group get different responses, so no group structure can help.
+    Its scores must be at chance, whatever the network, layer and metric. Shapes and `ceiling` as in
+    plant(). Stimuli of one group get different responses, so no group structure can help.
     """
     signal = _rng(seed, region, "unrelated").standard_normal((len(stimuli), n_neuroids))
     about = {"planted_layer": None, "source_run": "", "seed": seed, "reliability": ceiling}
@@ -99,7 +102,8 @@ def _rng(seed: int, *words: str) -> np.random.Generator:
 def _signal(
     x: np.ndarray, layer: str, stimuli: Stimuli, n_neuroids: int, components: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """(n_stimuli, n_neuroids): random directions among the first principal components, scaled to equal variance."""
+    """(n_stimuli, n_neuroids): random directions among the first principal components, scaled to equal
+    variance."""
     if x.ndim != 2 or len(x) != len(stimuli):
         raise BlendnetError(
             f"features of {layer} have shape {x.shape}, expected ({len(stimuli)} stimuli, width); extract them again"

@@ -66,6 +66,4 @@ def first_folder(root: Path, candidates: tuple[str, ...], what: str) -> Path:
     for name in candidates:
         if (root / name).is_dir():
             return root / name
-    raise BlendnetError(
-        f"no {what} at {root}: looked for {' and '.join(candidates)}; check --data (BLENDNET_DATA)"
-    )
+    raise BlendnetError(f"no {what} at {root}: looked for {' and '.join(candidates)}; check --data (BLENDNET_DATA)")

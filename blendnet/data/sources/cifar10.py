@@ -43,9 +43,7 @@ def index(root: Path) -> list[Photo]:
         test = _labels(png / "test_lables.json")
         each, rest = divmod(len(train), len(BATCHES) - 1)
         if rest:
-            raise BlendnetError(
-                f"{png / 'train_lables.json'} has {len(train)} labels, not the same for 5 batches"
-            )
+            raise BlendnetError(f"{png / 'train_lables.json'} has {len(train)} labels, not the same for 5 batches")
         chunks = [train[i * each : (i + 1) * each] for i in range(len(BATCHES) - 1)] + [test]
         batches = [_png_batch(png / f"{name}.png", labels) for name, labels in zip(BATCHES, chunks)]
     else:
@@ -113,9 +111,7 @@ def _png_batch(path: Path, labels: list[int]) -> _Batch:
     except OSError as error:
         raise BlendnetError(f"cannot read {path}: {error}; fetch it again") from error
     if shape != (len(labels), SIZE * SIZE, 3):
-        raise BlendnetError(
-            f"{path} is of shape {shape}, not {(len(labels), SIZE * SIZE, 3)}; fetch it again"
-        )
+        raise BlendnetError(f"{path} is of shape {shape}, not {(len(labels), SIZE * SIZE, 3)}; fetch it again")
 
     def pixels() -> np.ndarray:
         try:
@@ -154,6 +150,4 @@ def _pickled_batch(path: Path) -> _Batch:
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape != want:
         raise BlendnetError(f"{path}: data is not a uint8 array of shape {want}; fetch it again")
     # A row is all red, then all green, then all blue values.
-    return _Batch(
-        path, labels, lambda: np.ascontiguousarray(data.reshape(-1, 3, SIZE, SIZE).transpose(0, 2, 3, 1))
-    )
+    return _Batch(path, labels, lambda: np.ascontiguousarray(data.reshape(-1, 3, SIZE, SIZE).transpose(0, 2, 3, 1)))

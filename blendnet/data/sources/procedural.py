@@ -1,7 +1,8 @@
 """The embedded image source: the eight classes of the study, drawn by code. No files, no downloads.
 
-Objects are small solids seen from a random side under a random lamp, before backgrounds that are drawn without a look
-at the class, and photographed with blur, noise, tint and vignette. The drawing is in `_procedural/`, one file a class.
+Objects are small solids seen from a random side under a random lamp, before backgrounds that are drawn
+without a look at the class, and photographed with blur, noise, tint and vignette. The drawing is in
+`_procedural/`, one file a class.
 """
 
 from functools import partial
@@ -31,14 +32,20 @@ DOI = None
 LICENCE = "generated"
 
 _BUILD = {
-    "boat": boat.build, "car": car.build, "cat": cat.build, "chair": chair.build,
-    "dog": dog.build, "face": face.build, "flower": flower.build, "plane": plane.build,
-}  # fmt: skip
+    "boat": boat.build,
+    "car": car.build,
+    "cat": cat.build,
+    "chair": chair.build,
+    "dog": dog.build,
+    "face": face.build,
+    "flower": flower.build,
+    "plane": plane.build,
+}
 
 
 def draw(class_name: str, seed: int, size: int = 96) -> np.ndarray:
-    """One picture, uint8 (size, size, 3): a pure function of its arguments. The same seed at another size is the same
-    scene. Raises BlendnetError for an unknown class, a negative seed or a size under 16 px."""
+    """One picture, uint8 (size, size, 3): a pure function of its arguments. The same seed at another size
+    is the same scene. Raises BlendnetError for an unknown class, a negative seed or a size under 16 px."""
     if class_name not in _BUILD:
         raise errors.unknown("class", class_name, CLASSES)
     if seed < 0:
@@ -54,9 +61,9 @@ def draw(class_name: str, seed: int, size: int = 96) -> np.ndarray:
 
 
 def index(root: Path | None = None, n_per_class: int = 200, size: int = 96, seed: int = 0) -> list[Photo]:
-    """n_per_class pictures of each class, drawn when read; identities are 'procedural/boat/0007'. root is ignored:
-    nothing is on disk. Another seed gives other pictures under the same names. Raises BlendnetError for
-    n_per_class under 1 or over 1,000,000."""
+    """n_per_class pictures of each class, drawn when read; identities are 'procedural/boat/0007'. root is
+    ignored: nothing is on disk. Another seed gives other pictures under the same names. Raises
+    BlendnetError for n_per_class under 1 or over 1,000,000."""
     if not 1 <= n_per_class <= 1_000_000:
         raise errors.BlendnetError(f"n_per_class {n_per_class} is out of range: give 1 to 1,000,000")
     if seed < 0:

@@ -1,5 +1,5 @@
-"""Backgrounds with natural statistics. The family is drawn without a look at the class, so that it cannot give the
-class away: a cat may sit before the sea and a plane before a bookshelf."""
+"""Backgrounds with natural statistics. The family is drawn without a look at the class, so that it cannot
+give the class away: a cat may sit before the sea and a plane before a bookshelf."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -10,9 +10,7 @@ from blendnet.data.sources._procedural.solid import hsv
 FAMILIES = ("noise", "horizon", "room", "clutter", "foliage")
 
 
-def _colour(
-    rng: np.random.Generator, saturation: float = 0.6, low: float = 0.2, high: float = 0.95
-) -> np.ndarray:
+def _colour(rng: np.random.Generator, saturation: float = 0.6, low: float = 0.2, high: float = 0.95) -> np.ndarray:
     return np.array(hsv(rng.random(), saturation * rng.random() ** 1.5, rng.uniform(low, high)), np.float32)
 
 
@@ -31,8 +29,10 @@ def _horizon(rng: np.random.Generator, n: int) -> Image.Image:
     hue = rng.choice((0.58, 0.6, 0.08, 0.62)) + rng.normal(0, 0.03)
     top = np.array(hsv(hue, rng.uniform(0.05, 0.7), rng.uniform(0.4, 0.95)), np.float32)
     low = np.clip(top * rng.uniform(0.9, 1.4) + rng.uniform(0, 0.2), 0, 1)
-    ground = np.array(hsv(rng.choice((0.1, 0.28, 0.55, 0.6)) + rng.normal(0, 0.03), rng.uniform(0.05, 0.6),
-                          rng.uniform(0.2, 0.8)), np.float32)  # fmt: skip
+    ground = np.array(
+        hsv(rng.choice((0.1, 0.28, 0.55, 0.6)) + rng.normal(0, 0.03), rng.uniform(0.05, 0.6), rng.uniform(0.2, 0.8)),
+        np.float32,
+    )
     field = np.empty((n, n, 3), np.float32)
     field[:line] = _ramp(top, low, line)
     field[line:] = _ramp(ground * rng.uniform(0.8, 1.2), ground * rng.uniform(0.6, 1.2), n - line)
@@ -90,13 +90,25 @@ def _clutter(rng: np.random.Generator, n: int, leaves: bool) -> Image.Image:
             pen.polygon([x + ax, y + ay, x + bx, y + by, x - ax, y - ay, x - bx, y - by], fill=colour)
         else:
             bx, by = -ay * wide, ax * wide
-            pen.polygon([x + ax + bx, y + ay + by, x - ax + bx, y - ay + by, x - ax - bx, y - ay - by,
-                         x + ax - bx, y + ay - by], fill=colour)  # fmt: skip
+            pen.polygon(
+                [
+                    x + ax + bx,
+                    y + ay + by,
+                    x - ax + bx,
+                    y - ay + by,
+                    x - ax - bx,
+                    y - ay - by,
+                    x + ax - bx,
+                    y + ay - by,
+                ],
+                fill=colour,
+            )
     return image
 
 
 def background(rng: np.random.Generator, size: int) -> np.ndarray:
-    """(size, size, 3) float32 in 0..1: a random family, out of focus to a random degree, with 1/f noise in colour."""
+    """(size, size, 3) float32 in 0..1: a random family, out of focus to a random degree, with 1/f noise in
+    colour."""
     detail = 2 * int(rng.uniform(28, 96))  # drawn at this size, halved, and scaled up: out of focus
     family = FAMILIES[rng.integers(len(FAMILIES))]
     noise = textures.noise(textures.pink_tile(), rng, (90, 230), textures.whole(size), np.pi)

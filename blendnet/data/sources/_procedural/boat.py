@@ -18,8 +18,16 @@ from blendnet.data.sources._procedural.solid import (
 )
 
 
-def _hull(rng: np.random.Generator, width: float, height: float, paint: Paint, deck: Paint, stripe: Paint,
-          stern: float = 0.75, sheer: float = 0.12) -> list[Shape]:  # fmt: skip
+def _hull(
+    rng: np.random.Generator,
+    width: float,
+    height: float,
+    paint: Paint,
+    deck: Paint,
+    stripe: Paint,
+    stern: float = 0.75,
+    sheer: float = 0.12,
+) -> list[Shape]:
     """From stern x = -1 to bow x = 1, waterline at y = 0."""
     x = np.array([-1.0, -0.6, -0.1, 0.35, 0.7, 0.9, 1.0])
     half = width * np.array([stern, 0.95, 1.0, 0.88, 0.55, 0.22, 0.015])
@@ -47,9 +55,7 @@ def _hull(rng: np.random.Generator, width: float, height: float, paint: Paint, d
 def _water(rng: np.random.Generator, width: float) -> list[Shape]:
     """Foam and ripples round the waterline: part of the boat, not of the background."""
     foam = Paint(hsv(rng.uniform(0.5, 0.6), rng.uniform(0, 0.25), rng.uniform(0.75, 1)), grain=0.2)
-    sea = Paint(
-        hsv(rng.uniform(0.45, 0.65), rng.uniform(0.2, 0.7), rng.uniform(0.2, 0.6)), grain=0.25, gloss=0.2
-    )
+    sea = Paint(hsv(rng.uniform(0.45, 0.65), rng.uniform(0.2, 0.7), rng.uniform(0.2, 0.6)), grain=0.25, gloss=0.2)
     shapes = []
     a = np.linspace(0, 2 * np.pi, 26, endpoint=False)
     for reach, paint, bias in ((1.0, sea, -3.0), (0.86, foam, -2.9), (0.8, sea, -2.8)):
@@ -69,8 +75,14 @@ def _water(rng: np.random.Generator, width: float) -> list[Shape]:
 
 
 def _sails(rng: np.random.Generator, deck: float) -> list[Shape]:
-    cloth = Paint(any_colour(rng) if rng.random() < 0.45 else hsv(rng.uniform(0.08, 0.6), rng.uniform(0, 0.15), rng.uniform(0.8, 1)),
-                  any_colour(rng), 0.6 if rng.random() < 0.3 else 0.0, 0.06)  # fmt: skip
+    cloth = Paint(
+        any_colour(rng)
+        if rng.random() < 0.45
+        else hsv(rng.uniform(0.08, 0.6), rng.uniform(0, 0.15), rng.uniform(0.8, 1)),
+        any_colour(rng),
+        0.6 if rng.random() < 0.3 else 0.0,
+        0.06,
+    )
     jib = cloth if rng.random() < 0.6 else Paint(any_colour(rng))
     wood = Paint(hsv(0.08, 0.5, rng.uniform(0.2, 0.6)))
     shapes: list[Shape] = []
@@ -83,8 +95,7 @@ def _sails(rng: np.random.Generator, deck: float) -> list[Shape]:
         foot = deck + 0.12
         curve = np.linspace(0, 1, 6)
         leech = [
-            (x - boom * (1 - t) - 0.06 * np.sin(np.pi * t), foot + (top - 0.15) * t, belly * (1 - t))
-            for t in curve
+            (x - boom * (1 - t) - 0.06 * np.sin(np.pi * t), foot + (top - 0.15) * t, belly * (1 - t)) for t in curve
         ]
         shapes.append(sheet([(x, foot, 0), *leech, (x, deck + top, 0)], cloth))
         shapes.append(chain([(x, foot, 0), (x - boom, foot, belly)], 0.018, wood, 0.01))
@@ -106,9 +117,7 @@ def _ferry(rng: np.random.Generator, deck: float, width: float) -> list[Shape]:
         for x in np.arange(-0.4, 0.6, 0.2):
             for level in range(rng.integers(1, 4)):
                 tone = Paint(any_colour(rng))
-                shapes.append(
-                    box((x, y + 0.09 + 0.15 * level, 0), (0.185, 0.145, 1.5 * width), tone, 0.05 * level)
-                )
+                shapes.append(box((x, y + 0.09 + 0.15 * level, 0), (0.185, 0.145, 1.5 * width), tone, 0.05 * level))
     for floor in range(rng.integers(2, 4) + cargo):
         h, w = rng.uniform(0.13, 0.19), width * (0.86 - 0.1 * floor)
         shapes.append(box(((x0 + x1) / 2, y + h / 2, 0), (x1 - x0, h, 2 * w), white, 0.1 * floor))
@@ -122,8 +131,12 @@ def _ferry(rng: np.random.Generator, deck: float, width: float) -> list[Shape]:
                     (x, y + 0.75 * h, z),
                 ]
                 shapes.append(sheet(pane[::s], dark, 0.15 + 0.1 * floor, True))
-        front = [(x1 + 0.004, y + 0.35 * h, w * 0.9), (x1 + 0.004, y + 0.35 * h, -w * 0.9),
-                 (x1 + 0.004, y + 0.8 * h, -w * 0.9), (x1 + 0.004, y + 0.8 * h, w * 0.9)]  # fmt: skip
+        front = [
+            (x1 + 0.004, y + 0.35 * h, w * 0.9),
+            (x1 + 0.004, y + 0.35 * h, -w * 0.9),
+            (x1 + 0.004, y + 0.8 * h, -w * 0.9),
+            (x1 + 0.004, y + 0.8 * h, w * 0.9),
+        ]
         shapes.append(sheet(front, dark, 0.2 + 0.1 * floor, True))
         y, x0, x1 = y + h, x0 + rng.uniform(0.02, 0.15), x1 - rng.uniform(0.08, 0.2) * (0.3 if cargo else 1)
     for x in ((x0 + x1) / 2,) if rng.random() < 0.6 else (x0 + 0.15, x1 - 0.15):

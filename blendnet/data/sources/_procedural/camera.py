@@ -1,4 +1,5 @@
-"""Put the object before its background and take the photograph: shadow, light tint, vignette, focus, noise, contrast."""
+"""Put the object before its background and take the photograph: shadow, light tint, vignette, focus,
+noise, contrast."""
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -8,7 +9,8 @@ from blendnet.data.sources._procedural.render import Light
 
 
 def _focused(scene: np.ndarray, softness: float) -> np.ndarray:
-    """Blurred by the three-tap kernel (k, 1 - 2k, k) both ways, as often as gives the same blur at every size."""
+    """Blurred by the three-tap kernel (k, 1 - 2k, k) both ways, as often as gives the same blur at every
+    size."""
     for _ in range(max(round((len(scene) / 96) ** 2), 1)):
         for axis in (0, 1):
             swapped = scene.swapaxes(0, axis)
@@ -22,7 +24,8 @@ def _focused(scene: np.ndarray, softness: float) -> np.ndarray:
 
 
 def _shadow(cover: np.ndarray, light: Light, rng: np.random.Generator) -> np.ndarray:
-    """(size, size) in 0..1: on a wall behind the object, or on the ground below it. The same for every class."""
+    """(size, size) in 0..1: on a wall behind the object, or on the ground below it. The same for every
+    class."""
     coarse = cover[::2, ::2]  # a shadow is soft: half the resolution will do
     size = len(coarse)
     reach = rng.uniform(0.02, 0.1) * size
@@ -44,8 +47,8 @@ def _shadow(cover: np.ndarray, light: Light, rng: np.random.Generator) -> np.nda
 def _apart(
     colour: np.ndarray, cover: np.ndarray, behind: np.ndarray, least: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """The background made lighter or darker where it would hide the object: the luminances of the two differ by
-    `least` on average over the object, each pixel counting for 0.3 at most."""
+    """The background made lighter or darker where it would hide the object: the luminances of the two
+    differ by `least` on average over the object, each pixel counting for 0.3 at most."""
     grey = np.array([0.3, 0.59, 0.11], np.float32)
     there = cover > 0.9
     front, rear = colour[there] @ grey, behind[there] @ grey
@@ -61,8 +64,8 @@ def _apart(
 def photograph(
     colour: np.ndarray, cover: np.ndarray, light: Light, behind: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """colour (size, size, 3), multiplied by cover (size, size), in front of behind (size, size, 3), all about 0..1;
-    returns uint8 (size, size, 3)."""
+    """colour (size, size, 3), multiplied by cover (size, size), in front of behind (size, size, 3), all
+    about 0..1; returns uint8 (size, size, 3)."""
     size = len(cover)
     shade = 1 - rng.uniform(0.1, 0.55) * _shadow(cover, light, rng)
     behind = _apart(colour, cover, behind, rng.uniform(0.1, 0.18), rng)

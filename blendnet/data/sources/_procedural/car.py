@@ -15,7 +15,7 @@ from blendnet.data.sources._procedural.solid import (
     sheet,
 )
 
-# Body outline in x (front is +x) from the rear, and the cabin's base and roof along x, in units of half the length.
+# Front is +x. Heights, and the cabin's base and roof along x, in units of half the length.
 _MAKES = {
     # name: (bonnet height, boot height, cabin base rear/front, roof rear/front, roof height, width)
     "saloon": (0.30, 0.32, -0.72, 0.52, -0.42, 0.18, 0.60, 0.38),
@@ -31,7 +31,7 @@ def _wheel(x: float, z: float, r: float, side: int, rim: Paint, spokes: int) -> 
     tyre, inner = Paint((0.06, 0.06, 0.07), grain=0.1), z - side * 0.14
     z0, z1 = min(z, inner), max(z, inner)
     circle = ring((x, r, 0), r)[:, :2]
-    # The body hides the tyres' upper halves; the discs lie on its sides, where culling keeps them in their place.
+    # The body hides the tyres' upper halves; the discs lie on its sides, where culling keeps them.
     shapes = prism(circle, z0, z1, tyre, tyre, bias=-2.0)
     face = z + side * 0.005
     hub = Paint((0.15, 0.15, 0.16))
@@ -53,14 +53,21 @@ def build(rng: np.random.Generator) -> Model:
     sill, r = 0.12 + rng.uniform(-0.02, 0.03), rng.uniform(0.16, 0.2)
     colour = any_colour(rng)
     body = Paint(colour, grain=0.03, gloss=rng.uniform(0.2, 0.6))
-    glass = Paint(
-        hsv(rng.uniform(0.5, 0.65), rng.uniform(0.1, 0.4), rng.uniform(0.12, 0.5)), grain=0.02, gloss=0.5
-    )
+    glass = Paint(hsv(rng.uniform(0.5, 0.65), rng.uniform(0.1, 0.4), rng.uniform(0.12, 0.5)), grain=0.02, gloss=0.5)
     trim = Paint(hsv(0.6, 0.1, rng.uniform(0.06, 0.2)))
     metal = Paint(hsv(0.6, 0.05, rng.uniform(0.5, 0.9)), gloss=0.4)
     belt = (bonnet + boot) / 2 + 0.03
-    outline = [(-0.97, sill), (0.95, sill), (1.0, sill + 0.08), (0.97, bonnet - 0.04), (0.86, bonnet), (base1, belt),
-               (base0, belt), (-0.95, boot), (-1.0, boot - 0.08)]  # fmt: skip
+    outline = [
+        (-0.97, sill),
+        (0.95, sill),
+        (1.0, sill + 0.08),
+        (0.97, bonnet - 0.04),
+        (0.86, bonnet),
+        (base1, belt),
+        (base0, belt),
+        (-0.95, boot),
+        (-1.0, boot - 0.08),
+    ]
     shapes = prism(outline, -w, w, body, body)
     n = w * rng.uniform(0.76, 0.86)  # the roof is narrower than the body
     low = [(base0, belt), (base1, belt)]
@@ -75,9 +82,7 @@ def build(rng: np.random.Generator) -> Model:
         face = np.asarray(pane)
         shapes.append(sheet(face, body, 0.02, True))
         centre = face.mean(0)
-        shapes.append(
-            sheet(centre + (face - centre) * np.array([0.86, 0.82, 0.86]) + [0, 0.01, 0], glass, 0.06, True)
-        )
+        shapes.append(sheet(centre + (face - centre) * np.array([0.86, 0.82, 0.86]) + [0, 0.01, 0], glass, 0.06, True))
     for s in (1, -1):
         z = s * (w + 0.004)
         order = slice(None, None, s)
@@ -134,8 +139,11 @@ def build(rng: np.random.Generator) -> Model:
                 (x * 0.9, y1, zs),
             ]
             shapes.append(sheet(side[:: s * front], lamp, 0.1, True))
-        for paint, y0, h, z in ((trim, y1 - 0.08, 0.07, 0.5 * w), (trim, sill, 0.07, 0.96 * w),
-                                (Paint((0.9, 0.9, 0.85)), sill + 0.05, 0.05, 0.22 * w)):  # fmt: skip
+        for paint, y0, h, z in (
+            (trim, y1 - 0.08, 0.07, 0.5 * w),
+            (trim, sill, 0.07, 0.96 * w),
+            (Paint((0.9, 0.9, 0.85)), sill + 0.05, 0.05, 0.22 * w),
+        ):
             bar = [(x, y0, z), (x, y0, -z), (x, y0 + h, -z), (x, y0 + h, z)]
             shapes.append(sheet(bar[::front], paint, 0.11, True))
     shapes += [s for wheel in wheels for s in wheel]

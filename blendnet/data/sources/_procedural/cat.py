@@ -53,8 +53,11 @@ def _head(rng: np.random.Generator, fur: Paint, white: Paint) -> list[Shape]:
         eye = np.array([s * 0.36, 0.08, 0.76])
         shapes.append(sheet(ring(eye, 0.25, squash=open_), dark, 0.2))
         shapes.append(sheet(ring(eye + [0, 0, 0.01], 0.21, squash=open_), iris, 0.22))
-        shapes.append(sheet(ring(eye + [0, 0, 0.02], 0.17 * open_, squash=1.0) * [1, 1, 1], dark, 0.24) if pupil > 0.1
-                      else chain([eye + [0, -0.1 * open_, 0.02], eye + [0, 0.1 * open_, 0.02]], pupil, dark, 0.24))  # fmt: skip
+        shapes.append(
+            sheet(ring(eye + [0, 0, 0.02], 0.17 * open_, squash=1.0) * [1, 1, 1], dark, 0.24)
+            if pupil > 0.1
+            else chain([eye + [0, -0.1 * open_, 0.02], eye + [0, 0.1 * open_, 0.02]], pupil, dark, 0.24)
+        )
         shapes.append(chain([eye + [0.06, 0.08, 0.05]], 0.035, Paint((1, 1, 1), grain=0, lit=False), 0.26))
         hair = Paint(shade(fur.colour, 1.6) if rng.random() < 0.5 else (0.85, 0.85, 0.85), grain=0, lit=False)
         for lift in (-0.18, -0.02, 0.12):
@@ -80,9 +83,7 @@ def build(rng: np.random.Generator) -> Model:
     marking = ("stripes", "stripes", "patches", "plain")[rng.integers(4)]
     alt = shade(base, rng.uniform(0.4, 0.65)) if marking == "stripes" else other
     fur = Paint(base, alt, rng.uniform(0.5, 1.0), 0.14)
-    white = (
-        Paint(hsv(0.09, 0.08, 0.92), grain=0.1) if rng.random() < 0.6 else Paint(shade(base, 1.3), grain=0.1)
-    )
+    white = Paint(hsv(0.09, 0.08, 0.92), grain=0.1) if rng.random() < 0.6 else Paint(shade(base, 1.3), grain=0.1)
     head = _head(rng, fur, white)
     gaze = (rng.normal(0, 22), rng.normal(4, 9), rng.normal(0, 9))
     posture = ("sitting", "sitting", "standing", "walking", "lying", "head")[rng.integers(6)]
@@ -95,8 +96,14 @@ def build(rng: np.random.Generator) -> Model:
         ruff = Paint(white.colour, grain=0.14)
         shapes = [shoulders, chain([(0, -1.25, 0.05)], 0.5, ruff, -0.6), *head]
         return Model(shapes, View(gaze[0], gaze[1] + 4, gaze[2]), "fur", marking)
-    b = Build(rng.uniform(0.26, 0.32), rng.uniform(0.25, 0.33), rng.uniform(0.62, 0.78), rng.uniform(0.07, 0.09),
-              rng.uniform(0.18, 0.28), 0.36)  # fmt: skip
+    b = Build(
+        rng.uniform(0.26, 0.32),
+        rng.uniform(0.25, 0.33),
+        rng.uniform(0.62, 0.78),
+        rng.uniform(0.07, 0.09),
+        rng.uniform(0.18, 0.28),
+        0.36,
+    )
     tail_radii = np.linspace(0.075, 0.055, 7) * rng.uniform(0.9, 1.5)
     shapes, at = body(rng, posture, b, fur, _tail(rng, posture), tail_radii, white)
     shapes += mounted(head, at, rng.uniform(0.34, 0.42), gaze, view_yaw)

@@ -88,9 +88,7 @@ def _bow(rng: np.random.Generator, wood: Paint, seat: Paint) -> list[Shape]:
         foot = (0.8 * wide * r * np.cos(a), 0.06, -0.8 * r)
         shapes.append(chain([foot, bow(a)], rng.uniform(0.014, 0.022), wood, 0.02))
     if rng.random() < 0.35:  # arms
-        arm = [
-            (s * r, 0.38 * tall, z) for s, z in ((-1, 0.5 * r), (-1, -0.5 * r), (1, -0.5 * r), (1, 0.5 * r))
-        ]
+        arm = [(s * r, 0.38 * tall, z) for s, z in ((-1, 0.5 * r), (-1, -0.5 * r), (1, -0.5 * r), (1, 0.5 * r))]
         for a, b in ((arm[0], arm[1]), (arm[3], arm[2])):
             shapes += [
                 chain([a, b], 0.035, wood, 0.03),
@@ -108,13 +106,9 @@ def _armchair(rng: np.random.Generator, wood: Paint, seat: Paint) -> list[Shape]
     shapes.append(box((0, h / 2, -d + 0.1), (2 * w - arm, h, 0.22), seat))
     for s in (-1, 1):
         top = rng.uniform(0.26, 0.34)
-        shapes.append(
-            box((s * (w - arm / 2), top / 2 - 0.05, 0.04), (arm, top + 0.1, 2 * d - 0.06), seat, bias=0.05)
-        )
+        shapes.append(box((s * (w - arm / 2), top / 2 - 0.05, 0.04), (arm, top + 0.1, 2 * d - 0.06), seat, bias=0.05))
         for z in (-d + 0.08, d - 0.08):
-            shapes.append(
-                chain([(s * (w - 0.08), -base, z), (s * (w - 0.08), -base - 0.22, z)], 0.045, wood, -0.4)
-            )
+            shapes.append(chain([(s * (w - 0.08), -base, z), (s * (w - 0.08), -base - 0.22, z)], 0.045, wood, -0.4))
     return shapes
 
 

@@ -1,4 +1,5 @@
-"""Dogs: long muzzle with a large dark nose, hanging or large folded ears, long legs, deep chest, tongue, collar."""
+"""Dogs: long muzzle with a large dark nose, hanging or large folded ears, long legs, deep chest, tongue,
+collar."""
 
 import numpy as np
 
@@ -21,10 +22,10 @@ def _head(rng: np.random.Generator, fur: Paint, ear: Paint, muzzle: Paint) -> li
     length, deep = rng.uniform(0.95, 1.5), rng.uniform(0.36, 0.48)
     shapes = [chain([(0, 0.25, -0.1), (0, 0.05, 0.15)], [0.78, 0.72], fur)]
     tip = np.array([0, -0.38, 0.45 + length])
-    shapes.append(chain([(0, -0.2, 0.4), tip], [0.52, deep], muzzle, 0.15))
+    shapes.append(chain([(0.0, -0.2, 0.4), tuple(tip)], [0.52, deep], muzzle, 0.15))
     dark = Paint((0.05, 0.04, 0.05), grain=0, gloss=0.5)
     jaw = chain(
-        [(0, -0.6, 0.3), tip + [0, -0.36, -0.2]],
+        np.array([(0, -0.6, 0.3), tip + [0, -0.36, -0.2]]),
         [0.36, deep * 0.62],
         Paint(shade(muzzle.colour, 0.8), grain=0.1),
         0.05,
@@ -42,17 +43,19 @@ def _head(rng: np.random.Generator, fur: Paint, ear: Paint, muzzle: Paint) -> li
         )
     shapes.append(chain([tip + [-0.1, 0.16, 0.26], tip + [0.1, 0.16, 0.26]], 0.19, dark, 0.4))
     shapes.append(
-        chain(
-            [tip + [-0.26, -0.24, 0.2], tip + [0, -0.16, 0.32], tip + [0.26, -0.24, 0.2]], 0.035, dark, 0.38
-        )
+        chain([tip + [-0.26, -0.24, 0.2], tip + [0, -0.16, 0.32], tip + [0.26, -0.24, 0.2]], 0.035, dark, 0.38)
     )
     shine = Paint((1, 1, 1), grain=0, lit=False)
     shapes.append(chain([tip + [0.04, 0.24, 0.4]], 0.05, shine, 0.45))
     brown = Paint(hsv(0.06, 0.7, rng.uniform(0.15, 0.4)), grain=0)
     for s in (-1, 1):
         eye = np.array([s * 0.36, 0.3, 0.68])
-        shapes += [chain([eye], 0.15, dark, 0.2), chain([eye + [0, 0, 0.06]], 0.115, brown, 0.22),
-                   chain([eye + [0, 0, 0.1]], 0.07, dark, 0.23), chain([eye + [0.05, 0.06, 0.14]], 0.04, shine, 0.25)]  # fmt: skip
+        shapes += [
+            chain([eye], 0.15, dark, 0.2),
+            chain([eye + [0, 0, 0.06]], 0.115, brown, 0.22),
+            chain([eye + [0, 0, 0.1]], 0.07, dark, 0.23),
+            chain([eye + [0.05, 0.06, 0.14]], 0.04, shine, 0.25),
+        ]
     style = rng.integers(4)
     for s in (-1, 1):
         if style <= 1:  # hanging
@@ -75,11 +78,11 @@ def _head(rng: np.random.Generator, fur: Paint, ear: Paint, muzzle: Paint) -> li
             ]
             shapes.append(sheet(corners, ear, 0.1))
         else:  # upright, as in a shepherd: narrow and high on the skull
-            corners = np.array([(s * 0.2, 0.85, 0), (s * 0.5, 1.75, -0.1), (s * 0.82, 0.55, -0.1)])
-            shapes.append(sheet(corners, ear, -0.05))
+            point = np.array([(s * 0.2, 0.85, 0), (s * 0.5, 1.75, -0.1), (s * 0.82, 0.55, -0.1)])
+            shapes.append(sheet(point, ear, -0.05))
             shapes.append(
                 sheet(
-                    corners.mean(0) + (corners - corners.mean(0)) * 0.55 + [0, 0, 0.05],
+                    point.mean(0) + (point - point.mean(0)) * 0.55 + [0, 0, 0.05],
                     Paint(shade(ear.colour, 0.55)),
                     -0.02,
                 )
@@ -115,19 +118,21 @@ def build(rng: np.random.Generator) -> Model:
     if posture == "head":
         shapes = [chain([(0, -0.3, -0.4), (0, -1.8, -0.9)], [0.72, 1.15], fur, -1), *head]
         if collar:
-            shapes.append(
-                chain([(-0.62, -1.0, -0.1), (0, -1.2, 0.1), (0.62, -1.0, -0.1)], 0.13, collar, -0.6)
-            )
+            shapes.append(chain([(-0.62, -1.0, -0.1), (0, -1.2, 0.1), (0.62, -1.0, -0.1)], 0.13, collar, -0.6))
         return Model(shapes, View(gaze[0] * 0.75, gaze[1] + 3, gaze[2]), "fur", marking)
     view_yaw = (
-        -50 * side + rng.uniform(-45, 40)
-        if posture == "sitting"
-        else (0 if side > 0 else 180) + rng.uniform(-60, 60)
+        -50 * side + rng.uniform(-45, 40) if posture == "sitting" else (0 if side > 0 else 180) + rng.uniform(-60, 60)
     )
     if posture == "sitting":
         view_yaw = (-25 if side > 0 else -155) + rng.uniform(-30, 30)
-    b = Build(rng.uniform(0.3, 0.38), rng.uniform(0.22, 0.3), rng.uniform(0.85, 1.15), rng.uniform(0.075, 0.1),
-              rng.uniform(0.3, 0.48), 0.32)  # fmt: skip
+    b = Build(
+        rng.uniform(0.3, 0.38),
+        rng.uniform(0.22, 0.3),
+        rng.uniform(0.85, 1.15),
+        rng.uniform(0.075, 0.1),
+        rng.uniform(0.3, 0.48),
+        0.32,
+    )
     tail, radii = _tail(rng)
     shapes, at = body(rng, posture, b, fur, tail, radii, fur if rng.random() < 0.6 else pale)
     if collar:

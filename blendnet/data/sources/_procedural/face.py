@@ -1,7 +1,9 @@
-"""Human faces: skin, hair, expression, age marks, beard, glasses and hats vary; head turned up to 45 degrees."""
+"""Human faces: skin, hair, expression, age marks, beard, glasses and hats vary; head turned up to 45
+degrees."""
 
 import numpy as np
 
+from blendnet.data.sources._procedural.skull import Skull, beard_on, hair_on, hat_on
 from blendnet.data.sources._procedural.solid import (
     Model,
     Paint,
@@ -10,26 +12,9 @@ from blendnet.data.sources._procedural.solid import (
     any_colour,
     chain,
     hsv,
-    ring,
     shade,
     sheet,
 )
-
-
-class _Skull:
-    """The front of an ellipsoid: places features given in the picture plane onto the skin."""
-
-    def __init__(self, width: float, height: float, depth: float) -> None:
-        self.axes = np.array([width, height, depth])
-
-    def on(self, x: np.ndarray | float, y: np.ndarray | float, out: float = 1.01) -> np.ndarray:
-        a, b, c = self.axes
-        x, y = np.asarray(x, float), np.asarray(y, float)
-        z = c * np.sqrt(np.clip(1 - (x / a) ** 2 - (y / b) ** 2, 0.02, None))
-        return np.stack([x, y, z], -1) * [1, 1, out]
-
-    def patch(self, x: np.ndarray, y: np.ndarray, paint: Paint, bias: float) -> Shape:
-        return sheet(self.on(x, y), paint, bias, True)
 
 
 def _oval(x: float, y: float, w: float, h: float, sides: int = 14) -> tuple[np.ndarray, np.ndarray]:
@@ -37,7 +22,7 @@ def _oval(x: float, y: float, w: float, h: float, sides: int = 14) -> tuple[np.n
     return x + w * np.cos(a), y + h * np.sin(a)
 
 
-def _eyes(rng: np.random.Generator, skull: _Skull, hair: Paint, skin: Paint) -> list[Shape]:
+def _eyes(rng: np.random.Generator, skull: Skull, hair: Paint, skin: Paint) -> list[Shape]:
     white, dark = Paint((0.95, 0.94, 0.92), grain=0), Paint((0.04, 0.03, 0.03), grain=0, lit=False)
     iris = Paint(
         hsv(*((0.07, 0.7, 0.3), (0.57, 0.5, 0.6), (0.3, 0.4, 0.45), (0.08, 0.6, 0.15))[rng.integers(4)]),
@@ -54,20 +39,14 @@ def _eyes(rng: np.random.Generator, skull: _Skull, hair: Paint, skin: Paint) -> 
     shapes = []
     for s in (-1, 1):
         shapes.append(
-            skull.patch(
-                *_oval(s * gap, y + 0.02, w * 1.3, h * 1.9), Paint(shade(skin.colour, 0.82), grain=0.03), 1.0
-            )
+            skull.patch(*_oval(s * gap, y + 0.02, w * 1.3, h * 1.9), Paint(shade(skin.colour, 0.82), grain=0.03), 1.0)
         )
         shapes.append(skull.patch(*_oval(s * gap, y, w, h), white, 1.1))
         shapes.append(skull.patch(*_oval(s * gap + look, y, h * 0.95, h * 0.95), iris, 1.2))
         shapes.append(skull.patch(*_oval(s * gap + look, y, h * 0.5, h * 0.5), dark, 1.25))
-        lid = skull.on(
-            s * gap + w * np.linspace(-1, 1, 5), y + h * np.array([0.1, 0.85, 1.05, 0.85, 0.1]), 1.02
-        )
+        lid = skull.on(s * gap + w * np.linspace(-1, 1, 5), y + h * np.array([0.1, 0.85, 1.05, 0.85, 0.1]), 1.02)
         shapes.append(chain(lid, 0.018, dark, 1.3))
-        line = skull.on(
-            s * (gap + w * np.array([-1.1, 0, 1.2])), y + brow + np.array([-tilt, 0.03, tilt]), 1.02
-        )
+        line = skull.on(s * (gap + w * np.array([-1.1, 0, 1.2])), y + brow + np.array([-tilt, 0.03, tilt]), 1.02)
         shapes.append(chain(line, [thick, thick, thick * 0.6], hair._replace(grain=0.05), 1.3))
     if rng.random() < 0.22:
         frame = Paint(any_colour(rng) if rng.random() < 0.4 else (0.08, 0.07, 0.07), gloss=0.4)
@@ -75,14 +54,12 @@ def _eyes(rng: np.random.Generator, skull: _Skull, hair: Paint, skin: Paint) -> 
             rim = skull.on(*_oval(s * gap, y, w * 1.45, h * 2.3, 13), 1.12)
             shapes.append(chain(np.vstack([rim, rim[:1]]), 0.02, frame, 1.5))
         shapes.append(
-            chain(
-                skull.on(np.array([-gap + w * 1.4, gap - w * 1.4]), np.array([y, y]), 1.12), 0.02, frame, 1.5
-            )
+            chain(skull.on(np.array([-gap + w * 1.4, gap - w * 1.4]), np.array([y, y]), 1.12), 0.02, frame, 1.5)
         )
     return shapes
 
 
-def _nose_mouth(rng: np.random.Generator, skull: _Skull, skin: Paint) -> list[Shape]:
+def _nose_mouth(rng: np.random.Generator, skull: Skull, skin: Paint) -> list[Shape]:
     dark, lip_tone = Paint(shade(skin.colour, 0.45), grain=0), shade(skin.colour, 0.75)
     red = rng.uniform(0, 0.45)
     lip = Paint(
@@ -97,9 +74,7 @@ def _nose_mouth(rng: np.random.Generator, skull: _Skull, skin: Paint) -> list[Sh
     for s in (-1, 1):
         wing = skull.on(s * wide, -long - 0.02, 1.03)
         shapes.append(
-            sheet(
-                [bridge, wing, tip] if s > 0 else [bridge, tip, wing], skin._replace(gloss=0.15), 1.4, False
-            )
+            sheet([bridge, wing, tip] if s > 0 else [bridge, tip, wing], skin._replace(gloss=0.15), 1.4, False)
         )
         shapes.append(chain([skull.on(s * wide * 0.55, -long - 0.06, 1.08)], 0.028, dark, 1.45))
     shapes.append(chain([tip - [0, 0.0, 0.06]], wide * 0.55, skin, 1.42))
@@ -111,9 +86,7 @@ def _nose_mouth(rng: np.random.Generator, skull: _Skull, skin: Paint) -> list[Sh
     if rng.random() < 0.4:  # open, with teeth
         gape = rng.uniform(0.05, 0.15)
         shapes.append(
-            skull.patch(
-                np.r_[t, t[::-1]] * w, np.r_[line - bow * (gape + full), (line + bow * full)[::-1]], lip, 1.2
-            )
+            skull.patch(np.r_[t, t[::-1]] * w, np.r_[line - bow * (gape + full), (line + bow * full)[::-1]], lip, 1.2)
         )
         shapes.append(
             skull.patch(
@@ -133,52 +106,9 @@ def _nose_mouth(rng: np.random.Generator, skull: _Skull, skin: Paint) -> list[Sh
         )
     else:
         shapes.append(
-            skull.patch(
-                np.r_[t, t[::-1]] * w, np.r_[line - bow * full * 1.2, (line + bow * full)[::-1]], lip, 1.2
-            )
+            skull.patch(np.r_[t, t[::-1]] * w, np.r_[line - bow * full * 1.2, (line + bow * full)[::-1]], lip, 1.2)
         )
         shapes.append(chain(skull.on(t * w, line, 1.03), 0.014, dark, 1.3))
-    return shapes
-
-
-def _hair(rng: np.random.Generator, skull: _Skull, hair: Paint) -> list[Shape]:
-    a, b, _ = skull.axes
-    style = rng.integers(6)
-    if style == 5:
-        return []  # bald
-    shapes = [chain([(0, 0.3 * b, -0.25)], a * rng.uniform(1.06, 1.16), hair, -0.8)]
-    if style in (1, 2):  # long
-        end, r = rng.uniform(0.5, 1.2), rng.uniform(0.22, 0.34)
-        for s in (-1, 1):
-            shapes.append(chain([(s * a * 0.75, 0.4 * b, -0.2), (s * a * 1.02, -0.1 * b, -0.15), (s * a * rng.uniform(0.8, 1.1), -end * b, -0.2)],
-                                [r, r, r * 1.1], hair, rng.choice((-0.7, 0.3))))  # fmt: skip
-        shapes.append(chain([(0, 0, -0.5), (0, -end * b * 0.9, -0.5)], a * 0.95, hair, -1.5))
-    if style == 3:  # curls
-        for angle in np.linspace(-0.35, np.pi + 0.35, 11):
-            r = rng.uniform(0.2, 0.34)
-            shapes.append(
-                chain(
-                    [(a * 1.0 * np.cos(angle), 0.3 * b + b * 0.72 * np.sin(angle), -0.05)],
-                    r,
-                    hair,
-                    rng.uniform(-0.3, 0.4),
-                )
-            )
-    if style == 4:
-        shapes.append(chain([(rng.uniform(-0.2, 0.2), b * 1.15, -0.3)], rng.uniform(0.25, 0.38), hair, -0.9))
-    # the hairline: a band over the brow, parted somewhere
-    t = np.linspace(-1, 1, 11)
-    part, low = rng.uniform(-0.8, 0.8), rng.uniform(0.42, 0.72)
-    edge = b * (low + 0.1 * np.abs(t - part) * rng.uniform(-1.5, 0.5)) - b * 0.42 * t**4
-    edge = np.clip(edge, -0.1, 0.93 * b)
-    x = a * 0.99 * t * np.sqrt(np.clip(1 - (edge / b) ** 2, 0.05, 1))
-    top_x, top_y = (
-        a * 1.1 * np.cos(np.linspace(0.1, np.pi - 0.1, 11)),
-        0.15 * b + b * 0.98 * np.sin(np.linspace(0.1, np.pi - 0.1, 11)),
-    )
-    low_edge = skull.on(x, edge, 1.02)
-    crown = np.stack([top_x, top_y, np.full(11, 0.15)], 1)
-    shapes.append(sheet(np.vstack([low_edge, crown]), hair, 0.9))
     return shapes
 
 
@@ -197,7 +127,7 @@ def build(rng: np.random.Generator) -> Model:
         hair_rgb = any_colour(rng)
     hair = Paint(hair_rgb, shade(hair_rgb, 0.6), 0.35, 0.17)
     a, b = rng.uniform(0.68, 0.8), rng.uniform(0.92, 1.04)
-    skull = _Skull(a, b, 0.85)
+    skull = Skull(a, b, 0.85)
     jaw = rng.uniform(0.42, 0.6)
     shapes = [chain([(0, 0.25 * b, 0), (0, -0.1 * b, 0), (0, -b + jaw, 0.05)], [a, a * 0.97, jaw], skin)]
     for s in (-1, 1):
@@ -227,9 +157,7 @@ def build(rng: np.random.Generator) -> Model:
         (w * 1.08, -cut),
     ]
     for z, bias in ((-0.6, -0.62), (-0.15, -0.5)):
-        shapes.append(
-            sheet([(s * x, y, z) for s, half in ((1, bust), (-1, bust[::-1])) for x, y in half], cloth, bias)
-        )
+        shapes.append(sheet([(s * x, y, z) for s, half in ((1, bust), (-1, bust[::-1])) for x, y in half], cloth, bias))
     neck = rng.uniform(0.2, 0.34)
     if rng.random() < 0.5:  # an open collar
         shapes.append(
@@ -242,15 +170,6 @@ def build(rng: np.random.Generator) -> Model:
         trim = Paint(shade(cloth.colour, 0.7))
         for s in (-1, 1):
             shapes.append(chain([(s * neck, -1.1, -0.08), (0, -1.22 - neck, -0.08)], 0.05, trim, -0.25))
-    shapes += _hair(rng, skull, hair) + _eyes(rng, skull, hair, skin) + _nose_mouth(rng, skull, skin)
-    if rng.random() < 0.22:  # beard or moustache
-        t = np.linspace(-1, 1, 9)
-        shapes.append(chain([(-a * 0.82, -0.35, 0.35), (-0.45, -0.75, 0.45), (0, -0.88, 0.5), (0.45, -0.75, 0.45), (a * 0.82, -0.35, 0.35)],
-                            [0.08, 0.18, 0.22, 0.18, 0.08], hair, 0.85))  # fmt: skip
-        shapes.append(chain(skull.on(t * 0.26, -0.38 - 0.08 * t**2), 0.05, hair, 1.25))
-    if rng.random() < 0.14:  # hat
-        felt = Paint(any_colour(rng), grain=0.15)
-        shapes.append(chain([(0, 0.75 * b, 0), (0, 1.05 * b, -0.05)], [a * 0.98, a * 0.7], felt, 1.8))
-        brim = ring((0, 0.62 * b, 0.15), a * rng.uniform(1.15, 1.6), "y")
-        shapes.append(sheet(brim, Paint(shade(felt.colour, 0.85), grain=0.15), 1.9))
+    shapes += hair_on(rng, skull, hair) + _eyes(rng, skull, hair, skin) + _nose_mouth(rng, skull, skin)
+    shapes += beard_on(rng, skull, hair) + hat_on(rng, skull)
     return Model(shapes, View(rng.uniform(-42, 42), rng.normal(2, 8), rng.normal(0, 8)), "fur", "patches")

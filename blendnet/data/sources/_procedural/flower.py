@@ -18,8 +18,18 @@ from blendnet.data.sources._procedural.solid import (
 )
 
 
-def _petals(rng: np.random.Generator, count: int, start: float, length: float, width: float, cup: float, tip: float,
-            paint: Paint, bias: float = 0.0, offset: float = 0.0) -> Shape:  # fmt: skip
+def _petals(
+    rng: np.random.Generator,
+    count: int,
+    start: float,
+    length: float,
+    width: float,
+    cup: float,
+    tip: float,
+    paint: Paint,
+    bias: float = 0.0,
+    offset: float = 0.0,
+) -> Shape:
     """A whorl about +z. cup: degrees by which petals rise from flat; tip: 0 pointed .. 1 round."""
     t = np.array([0.0, 0.3, 0.62, 0.85, 1.0])
     half = width * np.array([0.28, 0.75, 1.0, 0.45 + 0.45 * tip, 0.12 + 0.4 * tip])
@@ -85,9 +95,7 @@ def _bloom(rng: np.random.Generator, kind: str, petal: Colour, heart: Colour) ->
     if kind == "tulip":
         shapes = []
         for i, (cup, bias) in enumerate(((62, 0.0), (72, 0.1))):
-            shapes.append(
-                _petals(rng, 3, 0.12, 1.25, 0.52, cup, 0.35, paint if i else inner, bias, i * np.pi / 3)
-            )
+            shapes.append(_petals(rng, 3, 0.12, 1.25, 0.52, cup, 0.35, paint if i else inner, bias, i * np.pi / 3))
         return [*shapes, chain([(0, 0, 0.12)], 0.25, inner, -0.2)]
     if kind == "rose":
         shapes = []
@@ -105,9 +113,7 @@ def _bloom(rng: np.random.Generator, kind: str, petal: Colour, heart: Colour) ->
         for i, (reach, cup) in enumerate(((1.0, 8), (0.85, 32), (0.66, 55))):
             tone = paint._replace(colour=shade(petal, 0.85 + 0.12 * i))
             shapes.append(
-                _petals(
-                    rng, 8, 0.06, reach - 0.06, 0.24, cup + rng.normal(0, 4), 0.0, tone, 0.1 * i, i * 0.39
-                )
+                _petals(rng, 8, 0.06, reach - 0.06, 0.24, cup + rng.normal(0, 4), 0.0, tone, 0.1 * i, i * 0.39)
             )
         return [*shapes, chain([(0, 0, 0.1)], 0.17, Paint(heart, grain=0.3), 0.35)]
     n = int(rng.integers(4, 7))  # poppy, anemone
@@ -128,9 +134,7 @@ def _bloom(rng: np.random.Generator, kind: str, petal: Colour, heart: Colour) ->
     )
     shapes.append(chain([(0, 0, 0.1)], 0.17, Paint(heart, grain=0.3), 0.3))
     for a in np.linspace(0, 2 * np.pi, 9, endpoint=False):
-        shapes.append(
-            chain([(0.27 * np.cos(a), 0.27 * np.sin(a), 0.14)], 0.035, Paint(shade(heart, 0.5)), 0.35)
-        )
+        shapes.append(chain([(0.27 * np.cos(a), 0.27 * np.sin(a), 0.14)], 0.035, Paint(shade(heart, 0.5)), 0.35))
     return shapes
 
 
@@ -183,6 +187,4 @@ def build(rng: np.random.Generator) -> Model:
             plant = _plant(rng, kind, colours if rng.random() < 0.7 else second, green, rng.uniform(1.6, 2.4))
             shapes += moved(plant, place, scale=rng.uniform(0.75, 1.0))
         shapes = moved(shapes, scale=0.5)
-    return Model(
-        shapes, View(rng.uniform(-15, 15), rng.uniform(-5, 15), rng.normal(0, 8)), "smooth", "stripes"
-    )
+    return Model(shapes, View(rng.uniform(-15, 15), rng.uniform(-5, 15), rng.normal(0, 8)), "smooth", "stripes")

@@ -1,7 +1,7 @@
 """From a model to pixels: view, fit into the frame, paint the shapes from back to front, light them.
 
-Shapes are painted as numbers into one map at twice the size; colour, shading, pattern and grain are then looked up in
-tables, so that the cost hardly depends on the number of shapes.
+Shapes are painted as numbers into one map at twice the size; colour, shading, pattern and grain are then
+looked up in tables, so that the cost hardly depends on the number of shapes.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,8 @@ FOCAL = 4.5  # distance of the eye in object units: mild perspective
 
 
 class Light(NamedTuple):
-    """direction: unit vector towards the lamp, in viewer's coordinates; ambient and diffuse: relative strengths."""
+    """direction: unit vector towards the lamp, in viewer's coordinates; ambient and diffuse: relative
+    strengths."""
 
     direction: np.ndarray
     ambient: float
@@ -25,9 +26,10 @@ class Light(NamedTuple):
 
 
 class Pieces(NamedTuple):
-    """What is painted, back to front. first, length (n,): where a piece's corners or balls lie in at (points, 2) and
-    radii (points,), in picture units; ball (n,): a chain, not a face; shape (n,): the number of its shape; loose (n,): sorted by itself;
-    level, slope (n,): brightness at its middle and how much it varies to its edge; order (m,): what to paint."""
+    """What is painted, back to front. first, length (n,): where a piece's corners or balls lie in at
+    (points, 2) and radii (points,), in picture units; ball (n,): a chain, not a face; shape (n,): the
+    number of its shape; loose (n,): sorted by itself; level, slope (n,): brightness at its middle and how
+    much it varies to its edge; order (m,): what to paint."""
 
     at: np.ndarray
     radii: np.ndarray
@@ -54,22 +56,19 @@ def _sizes(shape: Shape) -> tuple[int, int]:
 
 
 def pieces_of(model: Model, light: Light, rng: np.random.Generator) -> Pieces:
-    """Turn, project and light all shapes, and sort them by depth; faces that look away are left out where culled."""
+    """Turn, project and light all shapes, and sort them by depth; faces that look away are left out where
+    culled."""
     shapes = model.shapes
     sizes = np.array([_sizes(s) for s in shapes])
     solid = np.concatenate([s.points.reshape(-1, 3) for s in shapes]) @ rotation(*model.view).T
-    radii = np.concatenate(
-        [np.zeros(n * k) if s.radii is None else s.radii for s, (n, k) in zip(shapes, sizes)]
-    )
+    radii = np.concatenate([np.zeros(n * k) if s.radii is None else s.radii for s, (n, k) in zip(shapes, sizes)])
     near = FOCAL / (FOCAL - solid[:, 2])
     at = solid[:, :2] * near[:, None]
     shape = np.repeat(np.arange(len(shapes)), sizes[:, 0])
     count = sizes[shape, 1]
     first = np.concatenate([[0], np.cumsum(count)[:-1]])
     ball = np.array([s.radii is not None for s in shapes])[shape]
-    bias, cull, loose, gloss, lit = np.array(
-        [(s.bias, s.cull, s.loose, s.paint.gloss, s.paint.lit) for s in shapes]
-    ).T
+    bias, cull, loose, gloss, lit = np.array([(s.bias, s.cull, s.loose, s.paint.gloss, s.paint.lit) for s in shapes]).T
     cull, loose, lit = cull > 0, loose > 0, lit > 0
 
     own = np.add.reduceat(solid[:, 2], first) / count
@@ -101,7 +100,8 @@ def pieces_of(model: Model, light: Light, rng: np.random.Generator) -> Pieces:
 
 
 def fitted(pieces: Pieces, rng: np.random.Generator, pixels: int) -> Pieces:
-    """Into the frame: the longer side takes a random share of it, the place is random, up to a slight crop."""
+    """Into the frame: the longer side takes a random share of it, the place is random, up to a slight
+    crop."""
     low = (pieces.at - pieces.radii[:, None]).min(0)
     high = (pieces.at + pieces.radii[:, None]).max(0)
     scale = pixels * rng.uniform(0.7, 0.97) / float((high - low).max())
@@ -112,7 +112,8 @@ def fitted(pieces: Pieces, rng: np.random.Generator, pixels: int) -> Pieces:
 
 
 def painted(pieces: Pieces, pixels: int) -> np.ndarray:
-    """(pixels, pixels) map: 0 where nothing is, else one more than the place in pieces.order of what is in front."""
+    """(pixels, pixels) map: 0 where nothing is, else one more than the place in pieces.order of what is in
+    front."""
     image = Image.new("I", (pixels, pixels), 0)
     pen = ImageDraw.Draw(image)
     flat, radii = pieces.at.ravel().tolist(), pieces.radii.tolist()
@@ -130,14 +131,24 @@ def painted(pieces: Pieces, pixels: int) -> np.ndarray:
                 length = max(((x1 - x) ** 2 + (y1 - y) ** 2) ** 0.5, 1e-6)
                 nx, ny = (y - y1) / length, (x1 - x) / length
                 pen.polygon(
-                    [x + nx * r, y + ny * r, x1 + nx * r1, y1 + ny * r1,
-                     x1 - nx * r1, y1 - ny * r1, x - nx * r, y - ny * r], fill=number,
-                )  # fmt: skip
+                    [
+                        x + nx * r,
+                        y + ny * r,
+                        x1 + nx * r1,
+                        y1 + ny * r1,
+                        x1 - nx * r1,
+                        y1 - ny * r1,
+                        x - nx * r,
+                        y - ny * r,
+                    ],
+                    fill=number,
+                )
     return np.asarray(image)
 
 
 def _tables(pieces: Pieces, model: Model, light: Light) -> tuple[np.ndarray, np.ndarray]:
-    """By label: (n, 7) colour, way to the other colour, grain; and (n, 3) brightness as a plane over the picture."""
+    """By label: (n, 7) colour, way to the other colour, grain; and (n, 3) brightness as a plane over the
+    picture."""
     paints = [s.paint for s in model.shapes]
     colour = np.array([p.colour for p in paints])
     way = np.array([p.alt for p in paints]) - colour
@@ -159,7 +170,8 @@ def _halved(field: np.ndarray) -> np.ndarray:
 
 
 def _frame(pieces: Pieces, side: int) -> textures.Frame:
-    """The part of the picture that the object takes, with some air for the blur of the relief; even numbers."""
+    """The part of the picture that the object takes, with some air for the blur of the relief; even
+    numbers."""
     air = side // 24
     low = (pieces.at - pieces.radii[:, None]).min(0) - air
     high = (pieces.at + pieces.radii[:, None]).max(0) + air
@@ -175,9 +187,7 @@ def _relief(pieces: Pieces, labels: np.ndarray, light: Light, size: int) -> np.n
     nth = np.zeros(pieces.shape.max() + 1)
     nth[pieces.shape[pieces.order][np.sort(place)]] = np.linspace(0, 1, len(place))
     rank[1:] = 150 + 75 * nth[pieces.shape[pieces.order]]
-    rank[1:] += np.where(pieces.loose[pieces.order], np.arange(len(pieces.order)) % 3 * 15, 15).astype(
-        np.uint8
-    )
+    rank[1:] += np.where(pieces.loose[pieces.order], np.arange(len(pieces.order)) % 3 * 15, 15).astype(np.uint8)
     image = Image.fromarray(rank[labels]).filter(ImageFilter.GaussianBlur(size * 0.022))
     soft = np.asarray(image, np.float32)
     emboss = np.zeros_like(soft)
@@ -187,16 +197,14 @@ def _relief(pieces: Pieces, labels: np.ndarray, light: Light, size: int) -> np.n
 
 
 def render(model: Model, rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray, Light]:
-    """The object alone: colour (size, size, 3) float32 about 0..1 multiplied by its coverage, coverage (size, size),
-    and the lamp that lit it."""
+    """The object alone: colour (size, size, 3) float32 about 0..1 multiplied by its coverage, coverage
+    (size, size), and the lamp that lit it."""
     light = draw_light(rng)
     side = size * OVERSAMPLING
     pieces = fitted(pieces_of(model, light, rng), rng, side)
     frame = _frame(pieces, side)
     labels = painted(pieces, side)
-    labels = labels[frame.top : frame.top + frame.rows, frame.left : frame.left + frame.columns].astype(
-        np.intp
-    )
+    labels = labels[frame.top : frame.top + frame.rows, frame.left : frame.left + frame.columns].astype(np.intp)
     looks, plane = _tables(pieces, model, light)
     bright = plane[:, 0][labels]
     bright += plane[:, 1][labels] * (frame.left + np.arange(frame.columns, dtype=np.float32))

@@ -1,7 +1,9 @@
-"""Small solids in object coordinates: x to the right, y up, z towards the viewer, about one unit in radius.
+"""Small solids in object coordinates: x to the right, y up, z towards the viewer, about one unit in
+radius.
 
-A model is a list of shapes. A shape is either a set of flat faces or a chain of balls (limbs, heads, hair); every
-shape has one paint. Everything here is plain arithmetic on numpy arrays, so that a model costs well under 2 ms.
+A model is a list of shapes. A shape is either a set of flat faces or a chain of balls (limbs, heads,
+hair); every shape has one paint. Everything here is plain arithmetic on numpy arrays, so that a model
+costs well under 2 ms.
 """
 
 import colorsys
@@ -15,8 +17,9 @@ Colour = tuple[float, float, float]
 
 
 class Paint(NamedTuple):
-    """colour and alt: RGB in 0..1; pattern: how far the pattern field moves colour towards alt (0..1); grain: relative
-    contrast of the surface texture; gloss: strength of the highlight; lit: False for things that shine or are holes."""
+    """colour and alt: RGB in 0..1; pattern: how far the pattern field moves colour towards alt (0..1);
+    grain: relative contrast of the surface texture; gloss: strength of the highlight; lit: False for
+    things that shine or are holes."""
 
     colour: Colour
     alt: Colour = (0.0, 0.0, 0.0)
@@ -27,8 +30,9 @@ class Paint(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """points: (faces, corners, 3), or (balls, 3) where radii (balls,) is given. bias: added to the depth by which
-    shapes are sorted. cull: faces that look away are not drawn. loose: faces are sorted one by one."""
+    """points: (faces, corners, 3), or (balls, 3) where radii (balls,) is given. bias: added to the depth
+    by which shapes are sorted. cull: faces that look away are not drawn. loose: faces are sorted one by
+    one."""
 
     points: np.ndarray
     radii: np.ndarray | None
@@ -39,7 +43,8 @@ class Shape(NamedTuple):
 
 
 class View(NamedTuple):
-    """Angles in degrees: yaw about the vertical, pitch (positive looks down on the object), roll in the picture."""
+    """Angles in degrees: yaw about the vertical, pitch (positive looks down on the object), roll in the
+    picture."""
 
     yaw: float = 0.0
     pitch: float = 0.0
@@ -47,7 +52,8 @@ class View(NamedTuple):
 
 
 class Model(NamedTuple):
-    """What a class's build() returns: shapes, the view, and the names of its texture and pattern (textures.py)."""
+    """What a class's build() returns: shapes, the view, and the names of its texture and pattern
+    (textures.py)."""
 
     shapes: list[Shape]
     view: View
@@ -83,9 +89,7 @@ def moved(
     ]
 
 
-def sheet(
-    corners: ArrayLike, paint: Paint, bias: float = 0.0, cull: bool = False
-) -> Shape:
+def sheet(corners: ArrayLike, paint: Paint, bias: float = 0.0, cull: bool = False) -> Shape:
     """One flat face, seen from both sides unless cull (then only where its corners run anticlockwise)."""
     return Shape(np.asarray(corners, float)[None], None, paint, bias, cull)
 
@@ -93,9 +97,7 @@ def sheet(
 def box(centre: ArrayLike, size: Sequence[float], paint: Paint, bias: float = 0.0) -> Shape:
     """A box of the given full side lengths."""
     x, y, z = (0.5 * s for s in size)
-    corner = np.array(
-        [[i * x, j * y, k * z] for i in (-1, 1) for j in (-1, 1) for k in (-1, 1)]
-    ) + np.asarray(centre)
+    corner = np.array([[i * x, j * y, k * z] for i in (-1, 1) for j in (-1, 1) for k in (-1, 1)]) + np.asarray(centre)
     faces = [[1, 5, 7, 3], [4, 0, 2, 6], [5, 4, 6, 7], [0, 1, 3, 2], [3, 7, 6, 2], [0, 4, 5, 1]]
     return Shape(corner[faces], None, paint, bias, True)
 
@@ -121,16 +123,23 @@ def prism(
 
 
 def loft(rings: np.ndarray, paint: Paint, bias: float = 0.0, cull: bool = True) -> Shape:
-    """Skin over rings (sections, corners, 3), each ring closed, anticlockwise seen from the last section's end."""
+    """Skin over rings (sections, corners, 3), each ring closed, anticlockwise seen from the last section's
+    end."""
     near, far = rings[:-1], rings[1:]
     quads = np.stack([near, np.roll(near, -1, 1), np.roll(far, -1, 1), far], 2)
     return Shape(quads.reshape(-1, 4, 3), None, paint, bias, cull)
 
 
 def tube(
-    x: ArrayLike, radius: ArrayLike, paint: Paint, *, sides: int = 10, y: ArrayLike = 0.0,
-    flat: float = 1.0, bias: float = 0.0,
-) -> Shape:  # fmt: skip
+    x: ArrayLike,
+    radius: ArrayLike,
+    paint: Paint,
+    *,
+    sides: int = 10,
+    y: ArrayLike = 0.0,
+    flat: float = 1.0,
+    bias: float = 0.0,
+) -> Shape:
     """A body of revolution along x; flat: height over width of its section."""
     angle = np.linspace(0, 2 * np.pi, sides, endpoint=False)
     xs, rs = np.asarray(x, float)[:, None], np.asarray(radius, float)[:, None]
@@ -139,9 +148,7 @@ def tube(
     return loft(rings, paint, bias)
 
 
-def ring(
-    centre: ArrayLike, radius: float, axis: str = "z", sides: int = 14, squash: float = 1.0
-) -> np.ndarray:
+def ring(centre: ArrayLike, radius: float, axis: str = "z", sides: int = 14, squash: float = 1.0) -> np.ndarray:
     """(sides, 3) corners of a circle, anticlockwise seen from the positive end of its axis."""
     angle = np.linspace(0, 2 * np.pi, sides, endpoint=False)
     a, b, zero = radius * np.cos(angle), radius * squash * np.sin(angle), 0 * angle

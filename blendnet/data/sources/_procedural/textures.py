@@ -1,7 +1,7 @@
 """Texture and pattern fields, cut from fixed tiles that are made once a process.
 
-A picture cuts its own window (place, zoom, turn, mirror) out of a tile, so that the same seed gives the same picture at
-every size and no picture pays for a Fourier transform.
+A picture cuts its own window (place, zoom, turn, mirror) out of a tile, so that the same seed gives the
+same picture at every size and no picture pays for a Fourier transform.
 """
 
 from functools import lru_cache
@@ -35,7 +35,8 @@ def _tile(field: np.ndarray) -> Image.Image:
 
 @lru_cache(maxsize=1)
 def pink_tile() -> Image.Image:
-    """RGB tile of 1/f noise, the amplitude spectrum of natural scenes (Field 1987, doi 10.1364/JOSAA.4.002379)."""
+    """RGB tile of 1/f noise, the amplitude spectrum of natural scenes (Field 1987, doi
+    10.1364/JOSAA.4.002379)."""
     rng = np.random.default_rng(1987)
     fy, fx = np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)[None]
     radius = np.hypot(fy, fx)
@@ -107,9 +108,7 @@ def window(
         a,
         place[1] - mirror * b * left + a * top,
     )
-    cut = tile.transform(
-        (frame.columns, frame.rows), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
-    )
+    cut = tile.transform((frame.columns, frame.rows), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
     return np.asarray(cut)
 
 
@@ -121,8 +120,8 @@ def noise(
 
 
 def pattern(name: str, rng: np.random.Generator, frame: Frame) -> np.ndarray:
-    """(rows, columns) float32 in 0..1, the field that mixes a paint's two colours: patches, stripes, spots or saddle
-    (the upper part of the picture in the other colour, with a ragged edge)."""
+    """(rows, columns) float32 in 0..1, the field that mixes a paint's two colours: patches, stripes, spots
+    or saddle (the upper part of the picture in the other colour, with a ragged edge)."""
     if name == "saddle":
         height = (frame.top + np.arange(frame.rows, dtype=np.float32)) / np.float32(frame.side)
         edge = np.float32(rng.uniform(0.35, 0.5))

@@ -1,0 +1,206 @@
+"""The answer in words and small tables, made from the tables by rule.
+
+None of these sentences says more than its numbers: a difference comes with its n, interval and p, or with the reason
+why it has none.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import tables as columns
+from analysis.figures import _style as s
+
+
+_AREA = {region: i for i, region in enumerate(s.REGIONS)}
+
+
+def accuracy_words(accuracy: pd.DataFrame, twins: pd.DataFrame) -> list[str]:
+    """Sentences on blends: twins against one another, guessing and untrained networks."""
+    out = []
+    both = accuracy[(accuracy["by"] == "all") & (accuracy["outcome"] == "both")]
+    for training in _trainings(twins):
+        for quantity, words in (("blended_both", "both objects named in a blend"),
+                                ("regular_top1", "top-1 on images of one object")):  # fmt: skip
+            mine = twins[(twins["quantity"] == f"accuracy:{quantity}") & (twins["training"] == training)]
+            for row in mine[mine["level"] == "all"].to_dict("records"):
+                out.append(
+                    f"Trained on {training} images, {words}: plain {_pc(row['plain'])}, attention "
+                    f"{_pc(row['attention'])}, difference {_points(row['difference'])} {evidence(row, True)}"
+                )
+                each = mine[(mine["level"] == "network") & (mine["heads"] == row["heads"])].to_dict("records")
+                out.append("By network: " + "; ".join(
+                    f"{s.label(r['network'])} {_points(r['difference'])} {evidence(r, True)}".rstrip(".") for r in each
+                ) + ".")  # fmt: skip
+    if not out:
+        out.append("The tables hold no pair of a plain and an attention network, so this cannot be said.")
+    guess = both["chance"].dropna()
+    if len(guess):
+        untrained = both[both["training"] == "untrained"]["rate"]
+        known = f"; untrained networks name both in {_pc(untrained.mean())} (mean of {len(untrained)})"
+        out.append(f"Guessing names both in {_pc(guess.iloc[0])}{known if len(untrained) else ''}.")
+        trained = both[~both["training"].isin(("untrained", ""))]
+        if len(trained):
+            above = int((trained["lo"] > trained["chance"]).sum())
+            out.append(f"The Wilson 95 % interval lies above guessing in {above} of {len(trained)} trained runs "
+                       f"(n = {span(trained['n'])} blends each).")  # fmt: skip
+    return out
+
+
+def area_words(scores: pd.DataFrame, twins: pd.DataFrame) -> list[str]:
+    """Sentences on brain scores: how many differences there are, which way, how sure, and against chance rows."""
+    all_rows = twins[(twins["level"] == "all") & twins["quantity"].str.startswith("score:")]
+    rows = all_rows[all_rows["training"] != "untrained"]
+    out = []
+    if len(rows):
+        sure = int(((rows["lo"] > 0) | (rows["hi"] < 0)).sum())
+        none = int(rows["lo"].isna().sum())
+        out.append(
+            f"Attention minus plain was positive in {int((rows['difference'] > 0).sum())} of {len(rows)} "
+            "comparisons (a recording, region and metric each). The 95 % interval over "
+            f"{span(rows['n'])} networks leaves out 0 in {sure}"
+            + (f", {none} have no interval" if none else "")
+            + f"; about {0.05 * (len(rows) - none):.1f} would do so if attention changed nothing."
+        )
+    else:
+        out.append("The tables hold no brain score of a plain and an attention twin.")
+    trained = scores[scores["kind"] == "network"]
+    if len(trained):
+        raw = scores[scores["kind"] == "untrained"]
+        out += [_against(trained, raw, ["network", "attention"], "their untrained twin"),
+                _against(trained, scores[scores["kind"] == "pixels"], [], "pixels")]  # fmt: skip
+        shuffled = scores[scores["kind"] == "shuffled"]["score"].dropna()
+        if len(shuffled):
+            out.append(f"With the stimuli of the brain permuted the scores are {_num(shuffled.mean())} on average "
+                       f"(from {_num(shuffled.min())} to {_num(shuffled.max())}, n = {len(shuffled)}).")  # fmt: skip
+        optimism = trained["optimism"].dropna()
+        if len(optimism):
+            out.append("Choosing the layer on the stimuli that it is scored on would have added "
+                       f"{_num(optimism.mean())} on average (up to {_num(optimism.max())}, n = {len(optimism)} scores).")  # fmt: skip
+    return [line for line in out if line]
+
+
+def correlation_words(correlation: pd.DataFrame) -> list[str]:
+    """Sentences on brain score against accuracy; says how many coefficients could not be computed, and why."""
+    c = correlation
+    rows = c[(c["accuracy"] == "blended_both") & (c["statistic"] == "spearman") & (c["left_out"] == "")]
+    out = []
+    rows = rows.sort_values(["region", "recording", "metric"], key=lambda v: v.map(_AREA) if v.name == "region" else v)
+    for row in rows[rows["value"].notna()].to_dict("records"):
+        interval = f"95 % interval {_num(row['lo'])} to {_num(row['hi'])}" if pd.notna(row["lo"]) else "no interval"
+        within = f", within architectures p = {_p(row['p_within'])}" if pd.notna(row["p_within"]) else ""
+        out.append(
+            f"{row['region']} ({row['recording']}, {s.label(row['metric'])}): Spearman "
+            f"{_num(row['value'])}, {interval}, permutation p = {_p(row['p'])}{within}, {row['n_points']} "
+            f"networks of {row['n_architectures']} architectures ({row['n_runs']} runs)."
+        )
+    refused = rows[rows["value"].isna()]
+    if len(refused):
+        out.append(f"{len(refused)} of {len(rows)} were not computed: {'; '.join(sorted(set(refused['note'])))}.")
+    if not out:
+        out.append("No trained run has both a brain score and an accuracy.")
+    elif (rows["n_architectures"] < 5).all():
+        out.append("With fewer than five architectures these coefficients describe the networks here and no others.")
+    return out
+
+
+def evidence(row: Mapping[str, Any], percent: bool = False) -> str:
+    """n, interval and p of a mean difference, and what the interval allows to say; never a bare 'significant'."""
+    unit = "networks" if row["level"] == "all" else "seeds"
+    if pd.isna(row["lo"]) or pd.isna(row["hi"]):
+        return f"(n = {row['n']} {unit if row['n'] != 1 else unit[:-1]}, so no interval and no p: it may be chance)."
+    show = _points if percent else _num
+    if row["lo"] <= 0 <= row["hi"]:
+        words, end = "the interval contains 0", ", so neither sign is excluded"
+    else:
+        words, end = "the interval leaves out 0", ", so this is not settled" if row["p"] > 0.05 else ""
+    floor = 2.0 ** (1 - row["n"])
+    limit = f", which cannot be below {_p(floor)} with this n" if floor > 0.05 else ""
+    return (f"(95 % interval {show(row['lo'])} to {show(row['hi'])} over {row['n']} {unit}: {words}; "
+            f"sign-flip p = {_p(row['p'])}{limit}{end}).")  # fmt: skip
+
+
+def accuracy_summary(accuracy: pd.DataFrame) -> pd.DataFrame:
+    """One row a network, attention and training: rates in percent, mean over seeds; guessing in the last row."""
+    overall = accuracy[accuracy["by"] == "all"]
+    rows = []
+    keys = ["network", "attention", "heads", "training"]
+    for values, part in overall.groupby(keys, dropna=False, sort=True):
+        row: dict[str, Any] = dict(zip(keys, values)) | {"seeds": part["seed"].nunique()}
+        for outcome, words in (("top1", "one object: top-1"), ("both", "both"), ("one", "one"), ("none", "none")):
+            mine = part[part["outcome"] == outcome]
+            row[words] = 100 * mine["rate"].mean() if len(mine) else np.nan
+        blends = part[part["outcome"] == "both"]
+        row["blends"] = int(blends["n"].max()) if len(blends) else 0
+        for cost in ("parameters", "flops"):
+            row[cost] = part[cost].dropna().astype(float).mean()
+        rows.append(row)
+    first = overall.drop_duplicates("outcome").set_index("outcome")["chance"]
+    rows.append({"network": "guessing", "one object: top-1": 100 * first.get("top1", np.nan),
+                 **{o: 100 * first.get(o, np.nan) for o in ("both", "one", "none")}})  # fmt: skip
+    frame = pd.DataFrame(rows)
+    frame["heads"] = frame["heads"].astype("Int64")
+    frame["seeds"], frame["blends"] = frame["seeds"].astype("Int64"), frame["blends"].astype("Int64")
+    return frame.astype({"parameters": "Int64", "flops": "Int64"})
+
+
+def area_summary(scores: pd.DataFrame, twins: pd.DataFrame) -> pd.DataFrame:
+    """One row a region, recording, metric and training: twins, difference, chance rows and ceiling."""
+    rows = []
+    for place in s.places(scores):
+        own = s.at(scores, place)
+        means = {k: p.groupby("network")["score"].mean().mean() for k, p in own.groupby("kind")}
+        quantity = f"score:{place[0]}:{place[1]}:{place[2]}"
+        mine = twins[(twins["quantity"] == quantity) & (twins["level"] == "all") & (twins["training"] != "untrained")]
+        base = {"region": place[0], "recording": place[1], "metric": s.label(place[2])}
+        rest = {"untrained": means.get("untrained", np.nan), "pixels": means.get("pixels", np.nan),
+                "shuffled": means.get("shuffled", np.nan), "ceiling": own["ceiling"].median(),
+                "stimuli": own["n_report"].max()}  # fmt: skip
+        for row in mine.to_dict("records") or [{}]:
+            rows.append(base | {"training": row.get("training", "")}
+                        | {k: row.get(k, np.nan) for k in ("plain", "attention", "difference", "lo", "hi", "p")}
+                        | {"networks": row.get("n", 0)} | rest)  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _against(trained: pd.DataFrame, base: pd.DataFrame, keys: list[str], words: str) -> str:
+    """How many mean scores of trained networks lie above a chance row at the same place."""
+    place = ["recording", "region", "metric"]
+    if not len(base):
+        return ""
+    means = trained.groupby([*place, "network", "attention"])["score"].mean().reset_index()
+    other = base.groupby([*place, *keys])["score"].mean().rename("base").reset_index()
+    both = means.merge(other, on=[*place, *keys]).dropna()
+    if not len(both):
+        return ""
+    gap = both["score"] - both["base"]
+    return (f"Trained networks (means over seeds) score above {words} in {int((gap > 0).sum())} of {len(both)} "
+            f"cases, by {_num(gap.mean())} on average.")  # fmt: skip
+
+
+def _trainings(twins: pd.DataFrame) -> list[str]:
+    return [t for t in columns.TRAININGS if t not in ("untrained", "") and (twins["training"] == t).any()]
+
+
+def _pc(value: float) -> str:
+    return f"{100 * value:.1f} %" if value >= 0.1 else f"{100 * value:.2f} %"
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.1f} points".replace("-", "−")
+
+
+def _num(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−")
+
+
+def _p(value: float) -> str:
+    return f"{value:.2g}"
+
+
+def span(values: pd.Series) -> str:
+    """'2', or '1 to 3'."""
+    low, high = int(values.min()), int(values.max())
+    return str(low) if low == high else f"{low} to {high}"

@@ -1,0 +1,195 @@
+"""The report: one HTML file with the answer in words and numbers, the figures, the tables, and what they rest on.
+
+The words are made from the tables by the rules of analysis/answer.py; the caveats by those below.
+"""
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from analysis import answer
+from analysis import figures as drawn
+from analysis import tables as columns
+from analysis.figures import _style as s
+from analysis.page import bullets, facts, page, paragraphs, picture, plain, table
+from blendnet.errors import BlendnetError
+
+_ORDER = ("accuracy_twins", "accuracy_alpha", "similarity_by_area", "layer_maps", "similarity_accuracy")
+_BIG = 40  # rows above which a table is folded away
+
+
+def build(
+    tables: Mapping[str, pd.DataFrame],
+    figures: Mapping[str, bytes],
+    settings: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    title: str,
+) -> str:
+    """The page as text; the same input gives the same text.
+
+    tables: those of analysis.tables by name, and any further ones, which are shown as they are; accuracy,
+    scores and twins are needed. figures: name -> PNG or SVG bytes. settings: nested dict of the profile; its
+    'about' (str), 'caveats' (list of str) and 'planted' ({'source': run id}) are put into words. provenance:
+    nested dict (hardware, versions, hashes, seconds). Raises BlendnetError where a needed table is missing or
+    wrong.
+    """
+    name = str(settings.get("name", "")) or None
+    s.need(dict(tables), ("accuracy", "scores", "twins"), name)
+    t = {k: columns.check(v, k) if k in columns.TABLES else v for k, v in tables.items()}
+    planted = s.planted_words(t["scores"])
+    sections = [("answer", "The answer in numbers", _answer(t, settings))]
+    if planted:
+        sections.append(("planted", "Which planted layer was recovered", _recovered(t["scores"], settings)))
+    sections += [
+        ("figures", "Figures", _figures(t, figures)),
+        ("caveats", "What this does not show", bullets(caveats(t, settings))),
+        ("tables", "Tables", _tables(t)),
+        ("settings", "Settings", facts(settings, "settings")),
+        ("rests", "What each number rests on", _rests(t["scores"], provenance)),
+    ]
+    nav = "".join(f'<li><a href="#{key}">{escape(head)}</a></li>' for key, head, _ in sections)
+    words = "every brain score from this shows that the chain works, and nothing about brains."
+    warning = f"{planted[:1].upper()}{planted[1:]}: {words}"
+    parts = [
+        '<a class="skip" href="#answer">To the answer</a>',
+        f"<header><h1>{escape(title)}</h1>",
+        f'<p class="soft">{escape(plain(settings["about"]))}</p>' if settings.get("about") else "",
+        f'<p class="banner">{escape(warning)}</p>' if planted else "",
+        f'<nav aria-label="Sections"><ul>{nav}</ul></nav></header>\n<main>',
+        *(f'<section id="{k}"><h2>{escape(head)}</h2>\n{body}\n</section>' for k, head, body in sections),
+        "</main>",
+    ]
+    return page(title, "\n".join(part for part in parts if part))
+
+
+def _answer(t: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> str:
+    accuracy, scores, twins = t["accuracy"], t["scores"], t["twins"]
+    parts = [
+        "<h3>Does attention help to name two blended objects?</h3>",
+        paragraphs(answer.accuracy_words(accuracy, twins)),
+    ]
+    parts.append(table(answer.accuracy_summary(accuracy), "accuracy-summary",
+                       "Correct (%), mean over seeds; blends at alpha 0.5; accuracy.csv has the intervals"))  # fmt: skip
+    parts += [
+        "<h3>Does attention make the network more like the brain?</h3>",
+        paragraphs(answer.area_words(scores, twins)),
+    ]
+    if len(scores):
+        parts.append(table(answer.area_summary(scores, twins), "area-summary",
+                           "Raw score, mean over networks of the means over seeds"))  # fmt: skip
+    if "correlation" in t:
+        parts += ["<h3>Do networks that see blends better resemble the brain more?</h3>",
+                  paragraphs(answer.correlation_words(t["correlation"]))]  # fmt: skip
+    return "\n".join(parts)
+
+
+def recovered(scores: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
+    """For the run that a planted recording was made from: region, metric, planted layer, recovered layer, yes or no.
+
+    The source run stands in planted_layer ('<run id>:<layer>') or in settings['planted']['source'].
+    """
+    planted = settings.get("planted")
+    default = str(planted.get("source", "")) if isinstance(planted, Mapping) else ""
+    rows = []
+    for row in scores[scores["planted"] & (scores["kind"] == "network")].to_dict("records"):
+        source, _, layer = row["planted_layer"].rpartition(":")
+        if row["run"] == (source or default):
+            rows.append({"region": row["region"], "recording": row["recording"], "metric": row["metric"],
+                         "source run": row["run"], "planted layer": layer, "recovered layer": row["layer"],
+                         "recovered": "yes" if row["layer"] == layer else "no", "score": row["score"],
+                         "lo": row["lo"], "hi": row["hi"], "ceiling": row["ceiling"],
+                         "stimuli": row["n_report"]})  # fmt: skip
+    found = pd.DataFrame(rows)
+    order = {region: i for i, region in enumerate(s.REGIONS)}
+    return found.sort_values(["region", "metric", "recording"], key=lambda c: c.map(order) if c.name == "region" else c,
+                             ignore_index=True) if len(found) else found  # fmt: skip
+
+
+def _recovered(scores: pd.DataFrame, settings: Mapping[str, Any]) -> str:
+    found = recovered(scores, settings)
+    if not len(found):
+        return paragraphs(["The run that the planted recordings were made from is not among the scored runs."])
+    yes = int((found["recovered"] == "yes").sum())
+    return paragraphs([
+        "The layer was committed on one half of the stimuli. For the run that the responses were made "
+        f"from, {found['source run'].iloc[0]}, it is the planted one in {yes} of {len(found)} cases. That "
+        "this run scores best is by construction."
+    ]) + table(found, "recovered", "Planted and recovered layers of the source run")  # fmt: skip
+
+
+def _figures(t: Mapping[str, pd.DataFrame], figures: Mapping[str, bytes]) -> str:
+    if not figures:
+        return '<p class="soft">None were given; run <code>blendnet draw</code>.</p>'
+    known = [n for n in _ORDER if n in figures]
+    parts = []
+    for name in known + sorted(set(figures) - set(known)):
+        try:
+            caption = drawn.load(name).caption(dict(t)) if name in drawn.names() else name
+        except BlendnetError as error:  # a picture from before a table was lost; the page says so
+            caption = f"{name}: {error}"
+        parts.append(picture(name, figures[name], caption))
+    return "\n".join(parts)
+
+
+def caveats(t: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> list[str]:
+    """What the tables themselves show to be weak, after those that the profile states."""
+    given = settings.get("caveats") or ()
+    out = [str(given)] if isinstance(given, str) else [str(c) for c in given]
+    accuracy, scores = t["accuracy"], t["scores"]
+    trained = accuracy[~accuracy["training"].isin(("untrained", ""))]
+    seeds = trained.groupby(["network", "attention", "training"])["seed"].nunique()
+    if len(seeds):
+        out.append(f"{answer.span(seeds)} seed{'' if seeds.max() == 1 else 's'} for each network and "
+                   f"{trained['network'].nunique()} architectures: "
+                   + ("differences between twins have no interval over seeds." if seeds.max() == 1
+                      else "intervals over seeds are wide, as they should be."))  # fmt: skip
+    if not (scores["kind"] == "untrained").any():
+        out.append("There is no untrained baseline for the brain scores, and untrained networks score well above 0: "
+                   "no statement about an area can be made from these.")  # fmt: skip
+    else:
+        out.append("Untrained networks already reach much of the score; only the part above them is due to training.")
+    if not (scores["kind"] == "pixels").any():
+        out.append("There is no pixel baseline for the brain scores.")
+    bare = sorted(set(scores[scores["ceiling"].isna()]["recording"]))
+    if bare:
+        out.append(
+            f"No noise ceiling is known for {', '.join(bare)}: those scores are raw and cannot be compared "
+            "between areas."
+        )
+    out.append("Wilson intervals are over test images of one trained network. Blends share photographs, so they "
+               "are a little too narrow, and they say nothing about another seed.")  # fmt: skip
+    return out
+
+
+def _tables(t: Mapping[str, pd.DataFrame]) -> str:
+    parts = []
+    for name in [*(n for n in columns.TABLES if n in t), *sorted(set(t) - set(columns.TABLES))]:
+        df = t[name]
+        words = f"{name}.csv, {len(df)} rows" + (
+            ", what its columns mean: results/README.md" if name in columns.TABLES else ""
+        )
+        fold = "" if len(df) > _BIG else " open"
+        parts.append(f"<details{fold}><summary>{escape(words)}</summary>{table(df, name, filters=True)}</details>")
+    return "\n".join(parts)
+
+
+def _rests(scores: pd.DataFrame, provenance: Mapping[str, Any]) -> str:
+    hashes = [
+        "run",
+        "recording",
+        "region",
+        "metric",
+        "weights_sha256",
+        "activations_key",
+        "recording_sha256",
+        "code_version",
+    ]
+    kept = scores[scores["kind"] != "shuffled"][hashes].drop_duplicates()
+    return (
+        paragraphs(["Every score carries the hashes of the weights, activations and recording that it rests on; the "
+                    "machine, versions and times stand below."])
+        + facts(provenance, "provenance")
+        + f"<details><summary>Hashes of {len(kept)} scores</summary>{table(kept, 'hashes', filters=True)}</details>"
+    )  # fmt: skip
