@@ -13,7 +13,6 @@ import pandas as pd
 from analysis import tables as columns
 from analysis.figures import _style as s
 
-
 _AREA = {region: i for i, region in enumerate(s.REGIONS)}
 
 
@@ -78,7 +77,7 @@ def area_words(scores: pd.DataFrame, twins: pd.DataFrame) -> list[str]:
         optimism = trained["optimism"].dropna()
         if len(optimism):
             out.append("Choosing the layer on the stimuli that it is scored on would have added "
-                       f"{_num(optimism.mean())} on average (up to {_num(optimism.max())}, n = {len(optimism)} scores).")  # fmt: skip
+                       f"{_num(optimism.mean())} on average (up to {_num(optimism.max())}, n = {len(optimism)}).")  # fmt: skip
     return [line for line in out if line]
 
 

@@ -70,8 +70,8 @@ def _answer(t: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> str:
         "<h3>Does attention help to name two blended objects?</h3>",
         paragraphs(answer.accuracy_words(accuracy, twins)),
     ]
-    parts.append(table(answer.accuracy_summary(accuracy), "accuracy-summary",
-                       "Correct (%), mean over seeds; blends at alpha 0.5; accuracy.csv has the intervals"))  # fmt: skip
+    words = "Correct (%), mean over seeds; blends at alpha 0.5; accuracy.csv has the intervals"
+    parts.append(table(answer.accuracy_summary(accuracy), "accuracy-summary", words))
     parts += [
         "<h3>Does attention make the network more like the brain?</h3>",
         paragraphs(answer.area_words(scores, twins)),
@@ -158,8 +158,8 @@ def caveats(t: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> list[
             f"No noise ceiling is known for {', '.join(bare)}: those scores are raw and cannot be compared "
             "between areas."
         )
-    out.append("Wilson intervals are over test images of one trained network. Blends share photographs, so they "
-               "are a little too narrow, and they say nothing about another seed.")  # fmt: skip
+    out.append("Wilson intervals are over test images of one trained network. Blends share photographs, which makes "
+               "them a little too narrow, and they say nothing about another seed.")  # fmt: skip
     return out
 
 

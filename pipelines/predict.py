@@ -16,7 +16,7 @@ from blendnet.keys import code_version, stale
 from blendnet.models.cost import flops, parameters
 from blendnet.run import Run
 from blendnet.training import evaluate
-from pipelines import networks, photographs
+from pipelines import networks, photographs, provenance
 from pipelines.context import Context, say
 
 
@@ -105,6 +105,7 @@ def gather(context: Context) -> None:
     table = pd.concat(rows, ignore_index=True)
     tables.write(table, context.tables / "accuracy.csv")
     _source_control(context)
+    provenance.write(context)
 
 
 def _source_control(context: Context) -> None:

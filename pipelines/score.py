@@ -19,7 +19,7 @@ from blendnet.errors import BlendnetError
 from blendnet.files import read_json, sha256_of, write_json
 from blendnet.keys import code_version, stale
 from blendnet.run import Run
-from pipelines import extract, networks, recordings
+from pipelines import extract, networks, provenance, recordings
 from pipelines.context import Context, say
 
 CODE = ("analysis/similarity", "analysis/stats/layers.py")
@@ -125,7 +125,7 @@ def compute(
             "n_neuroids": None if recording.rdm_only else len(recording.neuroid_ids),
             "n_subjects": len(set(recording.subjects)),
             "n_stimuli": len(recording.stimuli), "n_report": found.n_report, "planted": recording.planted,
-            "planted_layer": _planted_layer(recording, run),
+            "planted_layer": _planted_layer(recording),
         } | ceiling  # fmt: skip
         rows.append(common | {
             "layer": found.layer, "score": found.score, "lo": found.lo, "hi": found.hi,
@@ -160,11 +160,11 @@ def _about(context: Context, run: Run | None) -> dict[str, Any]:
             "training": run.training, "seed": run.seed, "kind": kind}  # fmt: skip
 
 
-def _planted_layer(recording: Recording, run: Run | None) -> str:
-    """The layer that the planted neurons were made from, for the run that they were made from; else ''."""
-    if recording.planted and run is not None and recording.about.get("source_run") == run.id:
-        return str(recording.about["planted_layer"])
-    return ""
+def _planted_layer(recording: Recording) -> str:
+    """What the planted neurons were made from, as 'run id:layer'; '' for a real recording."""
+    if not recording.planted:
+        return ""
+    return f"{recording.about['source_run']}:{recording.about['planted_layer']}"
 
 
 def _ceiling(
@@ -211,7 +211,7 @@ def _shuffled(
         test_size=p.split_test, seed=p.score_seed, n_boot=p.n_bootstrap,
     )  # fmt: skip
     return {"layer": "", "score": s.score, "lo": s.lo, "hi": s.hi, "score_ceiled": None, "naive_layer": "",
-            "naive_score": None, "optimism": None, "planted_layer": ""}  # fmt: skip
+            "naive_score": None, "optimism": None}  # fmt: skip
 
 
 def _or_nan(value: float | None) -> float:
@@ -230,6 +230,7 @@ def gather(context: Context) -> None:
     for kind in ("scores", "layers"):
         rows = [row for piece in pieces for row in piece[kind]]
         tables.write(pd.DataFrame(rows), context.tables / f"{kind}.csv")
+    provenance.write(context)
     missing = [n for n in names if not list(context.folder("scores", n).glob("*.json"))]
     say(f"  scores.csv: {sum(len(p['scores']) for p in pieces)} rows of {len(names) - len(missing)} networks")
     if missing:

@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from blendnet.data import classes
 from blendnet.data.sources import procedural
+from blendnet.data.sources._procedural import render, solid, textures
 from blendnet.errors import BlendnetError
 
 SIZE, EACH = 48, 60
@@ -168,3 +169,52 @@ def test_brightness_and_contrast_are_alike_across_classes(pictures):
     contrasts = np.array([pictures[label == LABELS].std((1, 2, 3)).mean() for label in range(8)])
     assert np.ptp(means) < 0.12
     assert contrasts.max() / contrasts.min() < 1.35
+
+
+WHITE = solid.Paint((1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "inside"),
+    [
+        ([solid.box((0.2, -0.1, 0.3), (1, 2, 3), WHITE)], (0.2, -0.1, 0.3)),
+        (solid.prism([(0, 0), (1, 0), (1, 1), (0, 1)], -1, 1, WHITE, WHITE), (0.5, 0.5, 0)),
+        ([solid.tube((-1, 0, 1), (0.5, 0.6, 0.5), WHITE)], (0, 0, 0)),
+    ],
+)
+def test_solid_faces_look_outward(shapes, inside):
+    # Corners run anticlockwise seen from outside, or culling would show the inside of cars and chairs.
+    for corners in (shape.points for shape in shapes):
+        normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 1])
+        assert ((corners.mean(1) - inside) * normal).sum(1).min() > 0
+
+
+def test_rotation_turns_and_looks_down():
+    np.testing.assert_allclose(solid.rotation(yaw=90) @ [0, 0, 1], [1, 0, 0], atol=1e-12)
+    # looking down on it, the top of a thing comes nearer and its front edge sinks in the picture
+    assert (solid.rotation(pitch=30) @ [0, 1, 0])[2] > 0
+    assert (solid.rotation(pitch=30) @ [0, 0, 1])[1] < 0
+    turn = solid.rotation(33, -12, 71)
+    np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-12)
+
+
+def test_the_nearer_of_two_shapes_hides_the_other():
+    red, blue = (solid.Paint(c, grain=0.0, lit=False) for c in ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0)))
+    square = np.array([(-1, -1, 0), (1, -1, 0), (1, 1, 0), (-1, 1, 0)], float)
+    shapes = [solid.sheet(square + [0, 0, 0.5], red), solid.sheet(square, blue)]
+    for order in (shapes, shapes[::-1]):
+        model = solid.Model(order, solid.View())
+        colour, cover, _ = render.render(model, np.random.default_rng(0), 64)
+        row, column = (int(v.mean()) for v in np.nonzero(cover > 0.99))
+        assert colour[row, column, 0] > 0.5
+        assert colour[row, column, 2] < 0.05
+
+
+def test_background_noise_has_the_spectrum_of_scenes():
+    tile = np.asarray(textures.pink_tile(), float)[..., 0]
+    spectrum = np.abs(np.fft.fft2(tile - tile.mean()))
+    radius = np.rint(np.hypot(*np.meshgrid(*[np.fft.fftfreq(len(tile))] * 2)) * len(tile)).astype(int).ravel()
+    radial = np.bincount(radius, spectrum.ravel()) / np.bincount(radius)
+    cycles = np.arange(4, 200)
+    slope = np.polyfit(np.log(cycles), np.log(radial[cycles]), 1)[0]
+    assert slope == pytest.approx(-1, abs=0.1)

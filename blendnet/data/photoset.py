@@ -1,32 +1,22 @@
 """The photographs of an experiment in memory: decoded once, grouped by identity, divided for good."""
 
 import hashlib
-import json
-import os
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from tqdm import tqdm
 
-from blendnet.data import crops, splits
+from blendnet.data import crops, decoding, splits
 from blendnet.data import identity as same
 from blendnet.data.photos import Photo
 from blendnet.errors import BlendnetError, unknown
-from blendnet.files import atomic, sha256_of
+from blendnet.files import sha256_of
 
 COLOURS = ("rgb", "grey")
 FRACTIONS = (0.7, 0.1, 0.2)
-_VERSION = 1  # of decoding and grouping; a change of either makes old cache files unused
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +81,7 @@ def load(
     if image_size < 8:
         raise BlendnetError(f"image size {image_size} is too small; use at least 8 pixels")
     chosen = _choose(photos, tuple(classes), limit_per_class, split_seed)
-    images, identity = _pixels(chosen, image_size, colour, cache, progress)
+    images, identity = decoding.pixels(chosen, image_size, colour, cache, progress)
     labels = np.array([tuple(classes).index(p.class_name) for p in chosen], np.int64)
     ids = [p.image_id for p in chosen]
     keep = np.ones(len(chosen), bool)
@@ -109,63 +99,8 @@ def load(
     header = [names, collections, labels.tolist(), identity.tolist(), split.tolist(), list(classes)]
     return PhotoSet(
         images, torch.from_numpy(labels), names, collections, identity, split, tuple(classes),
-        sha256_of([header, _sha256_pixels(images)]), tuple(ids[i] for i in np.flatnonzero(~keep)),
+        sha256_of([header, decoding.sha256_pixels(images)]), tuple(ids[i] for i in np.flatnonzero(~keep)),
     )  # fmt: skip
-
-
-def check(
-    photos: Sequence[Photo],
-    *,
-    classes: Sequence[str],
-    split_seed: int = 0,
-    fractions: tuple[float, float, float] = FRACTIONS,
-    fixed_splits: Mapping[str, str] | None = None,
-    progress: bool = True,
-) -> dict[str, Any]:
-    """What is there, for `blendnet data check`: reads every photograph and never stops at a broken one.
-
-    Returns a JSON-able report: n, n_identities, copies (photographs beyond the first of their identity),
-    copies_across (of them, those whose identity spans collections), counts (rows of class, collection, train, val,
-    test), broken (error lines, one a file), dropped (copies that given splits would carry across), sha256 (of ids,
-    classes and content), problem ('' or why the set cannot be divided).
-    """
-    wanted = [p for p in photos if p.class_name in classes]
-    parts, broken = _read_all(wanted, _survey, progress)
-    fine = [p for p, part in zip(wanted, parts) if part is not None]
-    good = [part for part in parts if part is not None]
-    identity = _group(fine, [g[0] for g in good], [g[1] for g in good])
-    labels = np.array([tuple(classes).index(p.class_name) for p in fine], np.int64)
-    ids = [p.image_id for p in fine]
-    problem, keep = "", np.ones(len(fine), bool)
-    split = np.full(len(fine), "?")
-    try:
-        if fixed_splits is None:
-            split = splits.assign(ids, labels, identity, classes, seed=split_seed, fractions=fractions)
-        else:
-            split, keep = splits.take_given(ids, identity, fixed_splits)
-            _require_all(labels[keep], split[keep], tuple(classes))
-    except BlendnetError as error:
-        problem = str(error)
-    where = [(p.class_name, p.collection) for p in fine]
-    counts = [
-        {"class": c, "collection": k, **{s: sum(w == (c, k) and t == s for w, t in zip(where, split)) for s in splits.SPLITS}}
-        for c, k in sorted(set(where))
-    ]  # fmt: skip
-    spans: dict[int, set[str]] = {}
-    for g, p in zip(identity.tolist(), fine):
-        spans.setdefault(g, set()).add(p.collection)
-    sizes = np.bincount(identity) if len(fine) else np.zeros(0, np.int64)
-    return {
-        "n": len(fine),
-        "n_identities": len(sizes),
-        "copies": int((sizes - 1).sum()),
-        "copies_across": int(sum(sizes[g] - 1 for g, found in spans.items() if len(found) > 1)),
-        "counts": counts,
-        "broken": broken,
-        "dropped": [ids[i] for i in np.flatnonzero(~keep)],
-        "sha256": sha256_of([[p.image_id, p.class_name, g[2]] for p, g in zip(fine, good)]),
-        "problem": problem,
-    }
 
 
 def _choose(photos: Sequence[Photo], classes: tuple[str, ...], limit: int | None, seed: int) -> list[Photo]:
@@ -202,95 +137,89 @@ def _require_all(labels: np.ndarray, split: np.ndarray, classes: tuple[str, ...]
                 raise BlendnetError(f"class {name!r} has no photograph in the given split {s!r}; add one to its CSV")
 
 
-def _read_all(photos: Sequence[Photo], work: Any, progress: bool) -> tuple[list[Any], list[str]]:
-    """work(i, photo) for all, in threads (Pillow lets go of the interpreter lock); results and error lines."""
+@dataclass(frozen=True)
+class Report:
+    """What `check` found; str() of it is the text that `blendnet data check` prints.
 
-    def one(item: tuple[int, Photo]) -> Any:
-        try:
-            return work(*item)
-        except BlendnetError as error:
-            return error
+    n: readable photographs; n_identities: different ones; copies: photographs beyond the first of their identity;
+    copies_across: those of identities that span collections; counts: rows (class, collection, train, val, test);
+    broken: one error line a file; dropped: copies that given splits would carry across; sha256: of ids, classes and
+    pixels; problem: '' or why the set cannot be divided.
+    """
 
-    n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with ThreadPoolExecutor(n_threads) as pool:
-        results: Iterable[Any] = pool.map(one, enumerate(photos))
-        bar = tqdm(results, total=len(photos), desc="photographs", disable=not progress, file=sys.stderr)
-        listed = list(bar)
-    broken = [str(r) for r in listed if isinstance(r, BlendnetError)]
-    return [None if isinstance(r, BlendnetError) else r for r in listed], broken
+    n: int
+    n_identities: int
+    copies: int
+    copies_across: int
+    counts: tuple[tuple[str, str, int, int, int], ...]
+    broken: tuple[str, ...]
+    dropped: tuple[str, ...]
+    sha256: str
+    problem: str
 
-
-def _survey(_: int, photo: Photo) -> tuple[np.ndarray, np.ndarray, str]:
-    image = photo.read()
-    return same.thumbnail(image), crops.sketch(image), hashlib.sha256(image.tobytes()).hexdigest()
-
-
-def _group(photos: Sequence[Photo], thumbnails: list[np.ndarray], sketches: list[np.ndarray]) -> np.ndarray:
-    if not photos:
-        return np.zeros(0, np.int64)
-    classes, collections = [p.class_name for p in photos], [p.collection for p in photos]
-    cut = crops.cut_pairs(sketches, classes, collections, lambda i: photos[i].read())
-    return same.group(len(photos), same.same_pairs(np.stack(thumbnails)), cut)
-
-
-def _pixels(
-    photos: list[Photo], size: int, colour: str, cache: Path | None, progress: bool
-) -> tuple[torch.Tensor, np.ndarray]:
-    """Pixels (n, 3, size, size) uint8 and identities (n,), from the cache where it holds exactly these."""
-    file = None
-    # A source whose read has no stamp cannot say that its pixels changed, so it is read every time.
-    if cache is not None and all(hasattr(p.read, "stamp") for p in photos):
-        stamps, broken = _read_all(photos, lambda _, p: p.read.stamp(), progress=False)
-        _refuse(broken, len(photos))
-        rows = [[p.image_id, p.class_name, p.collection, stamp] for p, stamp in zip(photos, stamps)]
-        rules = [_VERSION, size, colour, same.THRESHOLD, crops.THRESHOLD]
-        file = Path(cache) / f"photos-{size}-{colour}-{sha256_of([rules, rows])[:16]}.safetensors"
-        held = _read_cache(file)
-        if held is not None:
-            return held
-    images = np.empty((len(photos), 3, size, size), np.uint8)
-
-    def work(i: int, photo: Photo) -> tuple[np.ndarray, np.ndarray]:
-        image = photo.read()
-        picture = Image.fromarray(image).convert("L").convert("RGB") if colour == "grey" else Image.fromarray(image)
-        if picture.size != (size, size):
-            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-        images[i] = np.asarray(picture).transpose(2, 0, 1)
-        return same.thumbnail(image), crops.sketch(image)
-
-    parts, broken = _read_all(photos, work, progress)
-    _refuse(broken, len(photos))
-    identity = _group(photos, [t for t, _ in parts], [s for _, s in parts])
-    pixels = torch.from_numpy(images)
-    if file is not None:
-        with atomic(file) as partial:
-            held_tensors = {"images": pixels, "identity": torch.from_numpy(identity)}
-            save_file(held_tensors, partial, {"sha256": _sha256_pixels(pixels)})
-    return pixels, identity
-
-
-def _refuse(broken: list[str], n: int) -> None:
-    if broken:
-        raise BlendnetError(
-            f"{len(broken)} of {n} images are broken, first: {broken[0]}; `blendnet data check` lists all"
+    def __str__(self) -> str:
+        lines = [f"{'class':12} {'collection':16} {'train':>6} {'val':>6} {'test':>6}"]
+        lines += [f"{c:12} {where:16} {a:6} {b:6} {t:6}" for c, where, a, b, t in self.counts]
+        lines.append(
+            f"{self.n} photographs, {self.n_identities} different; {self.copies} are copies of another "
+            f"({self.copies_across} across collections) and stay in its split"
         )
+        if self.dropped:
+            lines.append(f"{len(self.dropped)} copies are left out, since the given splits would part them")
+        lines.append(f"content sha256 {self.sha256}")
+        lines += [f"broken: {line}" for line in self.broken]
+        lines += [f"problem: {self.problem}"] if self.problem else []
+        return "\n".join(lines)
 
 
-def _read_cache(file: Path) -> tuple[torch.Tensor, np.ndarray] | None:
-    if not file.is_file():
-        return None
+def check(
+    photos: Sequence[Photo],
+    *,
+    classes: Sequence[str] | None = None,
+    split_seed: int = 0,
+    fractions: tuple[float, float, float] = FRACTIONS,
+    fixed_splits: Mapping[str, str] | None = None,
+    progress: bool = True,
+) -> Report:
+    """What is there: reads every photograph (of `classes`, or all) and never stops at a broken one."""
+    names = tuple(classes) if classes is not None else tuple(sorted({p.class_name for p in photos}))
+    wanted = [p for p in photos if p.class_name in names]
+
+    def survey(_: int, photo: Photo) -> tuple[np.ndarray, np.ndarray, str]:
+        image = photo.read()
+        return same.thumbnail(image), crops.sketch(image), hashlib.sha256(image.tobytes()).hexdigest()
+
+    parts, broken = decoding.read_all(wanted, survey, progress)
+    fine = [p for p, part in zip(wanted, parts) if part is not None]
+    good = [part for part in parts if part is not None]
+    identity = decoding.group(fine, [g[0] for g in good], [g[1] for g in good])
+    labels = np.array([names.index(p.class_name) for p in fine], np.int64)
+    ids = [p.image_id for p in fine]
+    problem, keep, split = "", np.ones(len(fine), bool), np.full(len(fine), "none")
     try:
-        with safe_open(file, "pt") as held:
-            images, identity = held.get_tensor("images"), held.get_tensor("identity")
-            if (held.metadata() or {}).get("sha256") == _sha256_pixels(images):
-                return images, identity.numpy()
-    except (SafetensorError, OSError):
-        pass
-    print(f"{file} is damaged: decoding the photographs again", file=sys.stderr)
-    return None
-
-
-def _sha256_pixels(images: torch.Tensor) -> str:
-    digest = hashlib.sha256(json.dumps(list(images.shape)).encode())
-    digest.update(images.contiguous().numpy().data)
-    return digest.hexdigest()
+        if fixed_splits is None:
+            split = splits.assign(ids, labels, identity, names, seed=split_seed, fractions=fractions)
+        else:
+            split, keep = splits.take_given(ids, identity, fixed_splits)
+            _require_all(labels[keep], split[keep], names)
+    except BlendnetError as error:
+        problem = str(error)
+    counts: dict[tuple[str, str], list[int]] = {}
+    spans: dict[int, set[str]] = {}
+    for p, s, kept, g in zip(fine, split, keep, identity.tolist()):
+        row = counts.setdefault((p.class_name, p.collection), [0, 0, 0])
+        if kept and s in splits.SPLITS:
+            row[splits.SPLITS.index(s)] += 1
+        spans.setdefault(g, set()).add(p.collection)
+    sizes = np.bincount(identity)
+    return Report(
+        n=len(fine),
+        n_identities=len(sizes),
+        copies=int((sizes - 1).sum()),
+        copies_across=int(sum(sizes[g] - 1 for g, found in spans.items() if len(found) > 1)),
+        counts=tuple((*where, row[0], row[1], row[2]) for where, row in sorted(counts.items())),
+        broken=tuple(broken),
+        dropped=tuple(ids[i] for i in np.flatnonzero(~keep)),
+        sha256=sha256_of([[p.image_id, p.class_name, g[2]] for p, g in zip(fine, good)]),
+        problem=problem,
+    )

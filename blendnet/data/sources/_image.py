@@ -40,7 +40,8 @@ def decode(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             if image.mode.startswith("I"):
                 wide = np.asarray(image, dtype=np.float64)
-                return np.repeat(np.uint8(np.clip(np.round(wide / 257), 0, 255))[..., None], 3, axis=2)
+                grey = np.clip(np.round(wide / 257), 0, 255).astype(np.uint8)
+                return np.repeat(grey[..., None], 3, axis=2)
             return np.asarray(image.convert("RGB"))
     # Pillow's decoders raise all of these on damaged files.
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, Image.DecompressionBombError) as error:

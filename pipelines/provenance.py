@@ -1,0 +1,48 @@
+"""provenance.json: what the committed numbers rest on."""
+
+import sys
+from typing import Any
+
+from blendnet import checkpoint
+from blendnet.files import sha256_file, write_json
+from pipelines.context import Context
+
+
+def write(context: Context) -> None:
+    """Versions, hardware, commit, photographs, recordings and trainings of a profile, beside its tables."""
+    write_json(context.tables / "provenance.json", collect(context))
+
+
+def collect(context: Context) -> dict[str, Any]:
+    """The same as a dict; what is not there yet is left out."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {}
+    for package in ("torchvision", "scipy", "xarray", "pandas", "scikit-learn", "brainscore-vision", "rsatoolbox"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    lock = next((p for p in [_root() / "requirements.lock"] if p.exists()), None)
+    trained = {}
+    for run in context.profile.trained_runs():
+        folder = context.folder("checkpoints", run.id)
+        if checkpoint.is_finished(folder):
+            meta = checkpoint.load_meta(folder)
+            trained[run.id] = {
+                "weights_sha256": meta["weights_sha256"], "best_epoch": meta["epoch"] + 1, "seconds": meta["seconds"],
+                "commit": meta["surroundings"]["git_commit"], "hardware": meta["surroundings"]["hardware"],
+                "photos_sha256": meta["key"]["photos_sha256"],
+            }  # fmt: skip
+    return {
+        "surroundings": checkpoint.surroundings(context.torch_device()) | {"packages": versions},
+        "lock_sha256": sha256_file(lock) if lock else "not found",
+        "trained": trained,
+        "command": " ".join(sys.argv[1:]),
+    }
+
+
+def _root():
+    from pathlib import Path
+
+    return Path(__file__).resolve().parent.parent

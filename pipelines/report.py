@@ -1,0 +1,47 @@
+"""tables and figures -> report.html, one self-contained page. Nothing but tables and figures is read."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis import figures
+from analysis import report as page
+from blendnet.files import read_json, write_text
+from pipelines.draw import read_tables
+from pipelines.sheet import Profile
+
+
+def settings(profile: Profile) -> dict[str, Any]:
+    """The profile as nested plain values."""
+    found = asdict(profile)
+    found["held_out"] = sorted(" + ".join(sorted(pair)) for pair in profile.held_out) or "none"
+    found["runs"] = [r.id for r in profile.scored_runs()]
+    return found
+
+
+def report(profile: Profile, results: Path) -> None:
+    """Write results/<profile>/report.html; figures are drawn anew from the tables, so that none is stale."""
+    tables = dict(read_tables(profile, results))
+    control = results / "tables" / "source_control.csv"
+    if control.exists():
+        tables["source_control"] = pd.read_csv(control, keep_default_na=False)
+    pictures = {name: figures.draw(name, tables, profile.name)["png"] for name in figures.names()}
+    provenance_file = results / "tables" / "provenance.json"
+    provenance = read_json(provenance_file) if provenance_file.exists() else {}
+    text = page.build(tables, pictures, settings(profile), provenance, f"blendnet: {profile.name}")
+    write_text(results / "report.html", text)
+    print(f"  {results / 'report.html'}", flush=True)
+    for line in planted_lines(tables["scores"], settings(profile)):
+        print(line, flush=True)
+
+
+def planted_lines(scores: pd.DataFrame, chosen: dict[str, Any]) -> list[str]:
+    """Which planted layer was recovered for each area, one line each; nothing without a planted recording."""
+    found = page.recovered(scores, chosen)
+    return [
+        f"  planted {r['region']}: made from {r['planted layer']}, committed {r['recovered layer']} by {r['metric']} "
+        f"({'recovered' if r['recovered'] == 'yes' else 'NOT recovered'})"
+        for r in found.to_dict("records")
+    ]

@@ -1,0 +1,265 @@
+"""Figures: the same bytes twice, the house style, what a missing table or an empty one says, and what is in them."""
+
+import os
+import re
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import made_tables
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.text import Text
+from PIL import Image
+
+from analysis import figures, tables
+from analysis.figures import _style, layer_maps
+from blendnet.errors import BlendnetError
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = figures.names()
+
+
+@pytest.fixture(scope="module")
+def made():
+    return made_tables.made(quick=True)
+
+
+@pytest.fixture(scope="module")
+def planted():
+    return made_tables.made(seeds=(0,), planted=True, quick=True)
+
+
+def test_the_folder_is_the_list():
+    assert NAMES == ["accuracy_alpha", "accuracy_twins", "layer_maps", "similarity_accuracy", "similarity_by_area"]
+    for name in NAMES:
+        module = figures.load(name)
+        assert set(module.NEEDS) <= set(tables.TABLES)
+        assert module.__doc__
+    with pytest.raises(BlendnetError, match="unknown figure 'layer_map'; did you mean 'layer_maps'"):
+        figures.load("layer_map")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_drawn_twice_the_bytes_are_the_same(made, name):
+    shuffled = {k: v.sample(frac=1, random_state=3) for k, v in made.items()}
+    first, second = figures.draw(name, made), figures.draw(name, shuffled)
+    assert first["png"] == second["png"]
+    assert first["pdf"] == second["pdf"]
+    assert first["pdf"].startswith(b"%PDF")
+    assert not re.search(rb"CreationDate|ModDate", first["pdf"])
+    picture = Image.open(BytesIO(first["png"]))
+    assert picture.width in (
+        round(180 / 25.4 * 200),
+        round(85 / 25.4 * 200),
+        int(180 / 25.4 * 200),
+        int(85 / 25.4 * 200),
+    )
+    assert np.asarray(picture.convert("L")).std() > 10  # there is ink
+
+
+def test_another_process_with_another_style_draws_the_same_bytes(made, tmp_path):
+    for name in ("accuracy", "twins"):
+        tables.write(made[name], tmp_path / f"{name}.csv")
+    here = figures.draw("accuracy_twins", {"accuracy": tables.read(tmp_path / "accuracy.csv")})
+    (tmp_path / "matplotlibrc").write_text("font.size: 15\naxes.facecolor: red\npdf.fonttype: 3\n")
+    code = (
+        "import sys; from analysis import figures, tables; from pathlib import Path\n"
+        "figures.draw_all({'accuracy': tables.read('accuracy.csv')}, '.', only=['accuracy_twins'])\n"
+        "assert 'torch' not in sys.modules and 'matplotlib.pyplot' not in sys.modules"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "SOURCE_DATE_EPOCH": "1"}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, check=True, timeout=120)
+    for kind in figures.FORMATS:
+        assert (tmp_path / f"accuracy_twins.{kind}").read_bytes() == here[kind]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_text_is_at_least_7_pt_and_inside_the_page(made, name):
+    fig = figures.load(name).draw(made)
+    with _style.style():
+        fig.canvas.draw()
+        box = fig.bbox
+        texts = [t for t in fig.findobj(Text) if t.get_text().strip() and t.get_visible()]
+        assert texts
+        for text in texts:
+            assert text.get_fontsize() >= 7
+            assert text.get_fontfamily() == ["DejaVu Sans"] or text.get_fontname() == "DejaVu Sans"
+        drawn = [t.get_window_extent() for ax in fig.axes for t in [ax.title, *ax.texts] if t.get_text()]
+        assert all(b.x0 >= -1 and b.x1 <= box.x1 + 1 and b.y0 >= -1 and b.y1 <= box.y1 + 1 for b in drawn)
+
+
+def test_one_colour_an_architecture_one_marker_an_attention_kind():
+    shades = [_style.colour(n) for n in ("resnet18", "resnet50", "cornet_z", "inception_v3")]
+    assert len(set(shades)) == 4
+    okabe_ito = {"#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#000000"}
+    assert set(shades) <= okabe_ito
+    new = ["alpha_net", "beta_net"]
+    assert _style.colour("alpha_net", new) != _style.colour("beta_net", new)
+    assert (_style.marker("none"), _style.line("none"), _style.marker("aacn"), _style.line("aacn")) == (
+        "o",
+        "-",
+        "^",
+        "--",
+    )
+
+
+def test_areas_stand_in_order(made):
+    order = [p[0] for p in _style.places(made["scores"])]
+    assert order == sorted(order, key=tables.REGIONS.index)
+    titles = [
+        ax.get_title().split(" ·")[0] for ax in figures.load("similarity_by_area").draw(made).axes if ax.get_title()
+    ]
+    assert titles == order == ["V1", "V4", "V4", "EVC", "IT"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_missing_table_names_the_command_that_makes_it(made, name):
+    for need in figures.load(name).NEEDS:
+        some = {k: v for k, v in made.items() if k != need}
+        step = tables.TABLES[need].step
+        with pytest.raises(BlendnetError, match=f"{need}.csv is missing; run `blendnet {step} --profile demo`"):
+            figures.draw(name, some, profile="demo")
+        with pytest.raises(BlendnetError, match=f"run `blendnet {step}`"):
+            figures.load(name).draw(some)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_missing_column_is_one_clear_line(made, name):
+    need = figures.load(name).NEEDS[0]
+    gone = "rate" if need == "accuracy" else "score"
+    with pytest.raises(BlendnetError, match=f"{need}.csv has no column '{gone}'"):
+        figures.draw(name, made | {need: made[need].drop(columns=gone)})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_empty_tables_are_refused_and_not_drawn(made, name):
+    empty = made | {need: tables.empty(need) for need in figures.load(name).NEEDS}
+    with pytest.raises(BlendnetError, match=f"figure {name}: there are no"):
+        figures.draw(name, empty)
+
+
+def test_nothing_is_written_where_a_table_is_missing(made, tmp_path):
+    with pytest.raises(BlendnetError):
+        figures.draw_all({"accuracy": made["accuracy"]}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_captions_state_n_and_intervals(made, name):
+    caption = figures.load(name).caption(made)
+    assert "interval" in caption
+    assert "2" in caption  # seeds
+    assert "planted" not in caption
+    assert "\n" not in caption
+
+
+@pytest.mark.parametrize("name", ["similarity_by_area", "layer_maps", "similarity_accuracy"])
+def test_planted_recordings_are_named_so_in_figure_and_caption(planted, made, name):
+    module = figures.load(name)
+    assert "planted (invented) recording" in module.caption(planted).lower()
+    assert "planted (invented) recording" in module.draw(planted).get_suptitle()
+    assert not module.draw(made).get_suptitle()
+
+
+def _points(ax, label_marker):
+    return sorted((round(float(line.get_xdata()[0]), 3), round(float(line.get_ydata()[0]), 6))
+                  for line in ax.lines if line.get_marker() == label_marker and len(line.get_xdata()) == 1)  # fmt: skip
+
+
+def test_the_accuracies_drawn_are_those_of_the_table(made):
+    ax = figures.load("accuracy_twins").draw(made).axes[1]
+    a = made["accuracy"]
+    a = a[(a["by"] == "all") & (a["outcome"] == "both")]
+    for kind, marker in (("none", "o"), ("aacn", "^")):
+        expected = sorted((100 * a[a["attention"] == kind]["rate"]).round(6))
+        assert sorted(y for _, y in _points(ax, marker)) == pytest.approx(expected)
+    assert any(np.allclose(line.get_ydata(), 100 / 28, atol=1e-3) for line in ax.lines)
+
+
+def test_the_scores_drawn_are_those_of_the_table_with_chance_rows_and_ceiling(made):
+    ax = figures.load("similarity_by_area").draw(made).axes[1]  # V4, PLS
+    part = _style.at(made["scores"], ("V4", "invented-v4", "pls"))
+    rows = part[part["network"].isin(["resnet18", "cornet_z"])]
+    for kind, marker in (("none", "o"), ("aacn", "^")):
+        own = rows[(rows["attention"] == kind) & (rows["kind"] != "shuffled")]
+        assert sorted(y for _, y in _points(ax, marker)) == pytest.approx(sorted(own["score"]), abs=1e-5)
+    assert len(_points(ax, "x")) == (rows["kind"] == "shuffled").sum()
+    levels = [line.get_ydata()[0] for line in ax.lines if list(line.get_xdata()) == [0, 1]]
+    controls = part[part["kind"].isin(["pixels", "control"]) | (part["network"] == "mobilenet_v2")]["score"]
+    for value in [*controls, part["ceiling"].median(), 0]:
+        assert any(np.isclose(level, value) for level in levels), value
+
+
+def test_layer_maps_hold_the_means_and_mark_committed_and_planted_layers(planted):
+    fig = layer_maps.draw(planted)
+    layers, scores = planted["layers"], planted["scores"]
+    shown = next(ax for ax in fig.axes if ax.get_title() == "ResNet18, attention")
+    places = _style.places(layers[layers["kind"] == "network"])
+    names = layer_maps.order(layers, "resnet18")
+    grid = np.asarray(shown.images[0].get_array())
+    own = layers[(layers["run"] == made_tables.SOURCE)]
+    for x, place in enumerate(places):
+        profile = _style.at(own, place).set_index("layer")["score"]
+        assert list(grid[:, x]) == pytest.approx([profile[n] for n in names])
+    diamonds = sorted((round(x), round(y)) for x, y in _points(shown, "D"))
+    truth = scores[(scores["run"] == made_tables.SOURCE) & (scores["kind"] == "network")].drop_duplicates("region")
+    expected = sorted(([p[0] for p in places].index(r), names.index(layer.split(":")[1]))
+                      for r, layer in zip(truth["region"], truth["planted_layer"]))  # fmt: skip
+    assert diamonds == expected
+    other = next(ax for ax in fig.axes if ax.get_title() == "CORnet-Z, plain")
+    assert not _points(other, "D")
+
+
+@pytest.mark.parametrize(
+    ("truth", "found"),
+    [("layer1", "layer1"), ("resnet18:layer1", "layer1"), ("resnet18-none-blended-s0:layer1", "layer1"),
+     ("cornet_z:V1", None), ("resnet18-aacn4-blended-s0:layer1", None), ("layer9", None), ("", None)],
+)  # fmt: skip
+def test_which_planted_layer_is_marked(truth, found):
+    assert layer_maps.planted_in(truth, "resnet18", "resnet18-none-blended-s0", ["conv1", "layer1"]) == found
+
+
+def test_the_coefficient_in_the_title_is_that_of_the_table(made):
+    fig = figures.load("similarity_accuracy").draw(made)
+    c = made["correlation"]
+    c = c[(c["accuracy"] == "blended_both") & (c["statistic"] == "spearman") & (c["left_out"] == "")]
+    titles = [ax.get_title() for ax in fig.axes if ax.get_title()]
+    for place, title in zip(_style.places(c), titles):
+        row = _style.at(c, place).iloc[0]
+        assert f"ρ = {row['value']:.2f}".replace("-", "−") in title
+        assert f"p = {row['p']:.2g}, n = {row['n_points']}" in title
+
+
+def test_a_coefficient_that_was_refused_is_said_to_be_missing():
+    chosen = made_tables.runs(networks=("resnet18",))
+    scores, accuracy = made_tables.scores_table(chosen), made_tables.accuracy_table(chosen)
+    few = {"scores": scores, "accuracy": accuracy, "correlation": made_tables.correlation.compute(scores, accuracy)}
+    titles = [ax.get_title() for ax in figures.load("similarity_accuracy").draw(few).axes if ax.get_title()]
+    assert all("no coefficient (n = 2)" in title for title in titles)
+    assert "not computed" in figures.load("similarity_accuracy").caption(few)
+
+
+def test_plain_networks_alone_and_a_single_panel_are_drawn(made):
+    plain = {k: v[v["attention"] == "none"] for k, v in made.items() if "attention" in v and k != "twins"}
+    one = plain | {"scores": plain["scores"][plain["scores"]["region"] == "V1"]}
+    for name in ("accuracy_alpha", "accuracy_twins", "similarity_by_area"):
+        assert figures.load(name).draw(one).axes
+
+
+def test_an_untrained_table_alone_can_be_drawn_by_accuracy(made):
+    raw = made["accuracy"][made["accuracy"]["training"] == "untrained"]
+    assert figures.load("accuracy_twins").draw({"accuracy": raw}).axes
+    assert "no trained" in figures.load("accuracy_twins").caption({"accuracy": raw})
+    with pytest.raises(BlendnetError, match="trained runs"):
+        figures.load("accuracy_alpha").draw({"accuracy": raw})
+
+
+def test_drawing_does_not_change_the_tables(made):
+    before = {k: v.copy() for k, v in made.items()}
+    for name in ("accuracy_alpha", "layer_maps"):
+        figures.load(name).draw(made)
+    for k, v in made.items():
+        pd.testing.assert_frame_equal(v, before[k])

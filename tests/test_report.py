@@ -1,0 +1,271 @@
+"""The report: whole, self-contained, byte-stable, escaped, and saying no more than its numbers."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import made_tables
+import numpy as np
+import pytest
+
+from analysis import answer, figures, page, report
+from blendnet.errors import BlendnetError
+
+SETTINGS = {"name": "demo", "about": "Invented tables.", "caveats": ["All is invented."], "recipe": {"lr": 0.001},
+            "held_out": frozenset({"boat+car", "cat+dog"})}  # fmt: skip
+PROVENANCE = {"hardware": {"cpu": "two cores", "gpu": None}, "versions": {"numpy": "1.26.4"}}
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+@pytest.fixture(scope="module")
+def made():
+    return made_tables.made(quick=True)
+
+
+@pytest.fixture(scope="module")
+def planted():
+    return made_tables.made(seeds=(0,), planted=True, quick=True)
+
+
+def build(tables, pictures=None, settings=SETTINGS, title="blendnet, profile demo"):
+    return report.build(tables, pictures or {"accuracy_twins": PNG}, settings, PROVENANCE, title)
+
+
+class Page(HTMLParser):
+    """Tags that are opened and closed, addresses, ids and the text of cells."""
+
+    VOID = frozenset({"meta", "img", "input", "br", "link"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.stack, self.addresses, self.ids, self.tags, self.links = [], [], [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        given = dict(attrs)
+        self.ids += [given["id"]] if "id" in given else []
+        self.addresses += [v for k, v in attrs if k in ("src", "srcset", "data", "action", "poster")]
+        self.links += [v for k, v in attrs if k == "href"]
+        assert not [k for k, _ in attrs if k.startswith("on")]
+        if tag not in self.VOID:
+            self.stack.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.stack.pop() == tag
+
+
+def test_the_page_is_whole_and_loads_nothing(made):
+    text = build(made)
+    parsed = Page(text)
+    assert parsed.stack == []
+    assert len(parsed.ids) == len(set(parsed.ids))
+    assert parsed.addresses
+    assert all(a.startswith("data:image/") for a in parsed.addresses)
+    assert all(a.startswith("#") and a[1:] in parsed.ids for a in parsed.links)
+    assert "http" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", text).replace("http-equiv", "")
+    assert parsed.tags.count("script") == 1
+    assert "default-src 'none'" in text
+
+
+def test_the_same_input_gives_the_same_page(made):
+    assert build(made) == build({k: v.sample(frac=1, random_state=5) for k, v in reversed(made.items())})
+
+
+def test_names_from_outside_cannot_become_markup(made):
+    evil = '<script>alert(1)</script><img src=x onerror="alert(2)">'
+    accuracy = made["accuracy"].copy()
+    accuracy.loc[accuracy["by"] == "class", "group"] = accuracy["group"] + evil
+    extra = made["twins"].iloc[:2].assign(**{evil: evil})
+    settings = SETTINGS | {"about": evil, "caveats": [evil], evil: evil}
+    tables = made | {"accuracy": accuracy, evil: extra}
+    text = build(tables, {"accuracy_twins": PNG, evil: PNG}, settings, title=evil)
+    parsed = Page(text)  # asserts that no tag has an on... attribute
+    assert parsed.tags.count("script") == 1
+    assert parsed.tags.count("img") == 2
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert" in text
+
+
+def test_the_policy_allows_the_own_script_only():
+    import hashlib
+
+    text = page.page("t", "<p>x</p>")
+    script = re.search(r"<script>(.*?)</script>", text, re.S).group(1)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text
+
+
+def test_the_numbers_in_words_are_those_of_the_tables(made):
+    text = build(made)
+    twins = made["twins"]
+    row = twins[
+        (twins["quantity"] == "accuracy:blended_both") & (twins["level"] == "all") & (twins["training"] == "blended")
+    ]
+    row = row.iloc[0]
+    assert f"plain {100 * row['plain']:.1f} %, attention {100 * row['attention']:.1f} %" in text
+    assert f"difference {100 * row['difference']:+.1f} points".replace("-", "−") in text
+    assert f"sign-flip p = {row['p']:.2g}" in text
+    assert "3.57 %" in text
+    for row in made["correlation"].to_dict("records"):
+        if row["left_out"] == "" and row["accuracy"] == "blended_both" and row["statistic"] == "spearman":
+            assert f"Spearman {row['value']:.3f}".replace("-", "−") in text
+    assert "above their untrained twin in 20 of 20 cases" in text
+    assert "score above pixels" in text.replace("(means over seeds) ", "")
+    assert "All is invented." in text
+    assert "cat+dog" in text
+    assert "two cores" in text
+    assert "abababababab…" in text
+
+
+def test_a_claim_never_stands_without_its_numbers(made):
+    words = " ".join(
+        answer.accuracy_words(made["accuracy"], made["twins"]) + answer.area_words(made["scores"], made["twins"])
+    )
+    assert "significant" not in words
+    assert "proves" not in words
+    for sentence in re.findall(r"difference [^;]*?;[^.]*\.", words):
+        assert "n = 1" in sentence or ("interval" in sentence and "sign-flip p" in sentence)
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"level": "all", "n": 1, "lo": np.nan, "hi": np.nan, "p": np.nan}, "n = 1 network, so no interval and no p"),
+        (
+            {"level": "all", "n": 2, "lo": 0.01, "hi": 0.2, "p": 0.5},
+            "leaves out 0; sign-flip p = 0.5, which cannot be below 0.5",
+        ),
+        ({"level": "network", "n": 2, "lo": 0.01, "hi": 0.2, "p": 0.5}, "over 2 seeds"),
+        (
+            {"level": "network", "n": 8, "lo": -0.01, "hi": 0.2, "p": 0.2},
+            "contains 0; sign-flip p = 0.2, so neither sign",
+        ),
+        ({"level": "network", "n": 8, "lo": 0.01, "hi": 0.2, "p": 0.008}, "leaves out 0; sign-flip p = 0.008)."),
+    ],
+)
+def test_what_an_interval_allows_to_say(row, says):
+    assert says in answer.evidence(row)
+    assert ("not settled" in answer.evidence(row)) == (row["lo"] > 0 and row["p"] > 0.05)
+
+
+def test_planted_recordings_get_a_banner_and_say_which_layer_was_recovered(planted, made):
+    found = report.recovered(planted["scores"], {})
+    assert list(found["region"]) == ["V1", "V2", "V4", "IT"]
+    assert set(found["source run"]) == {made_tables.SOURCE}
+    s = planted["scores"]
+    for row in found.to_dict("records"):
+        own = s[(s["run"] == made_tables.SOURCE) & (s["region"] == row["region"]) & (s["kind"] == "network")].iloc[0]
+        assert own["planted_layer"].split(":")[1] == row["planted layer"]
+        assert row["recovered"] == ("yes" if own["layer"] == row["planted layer"] else "no")
+    text = build(planted)
+    yes = (found["recovered"] == "yes").sum()
+    assert f"it is the planted one in {yes} of 4 cases" in text
+    assert "Which planted layer was recovered" in text
+    assert "Planted (invented) recordings: every brain score" in text
+    assert "Which planted layer was recovered" not in build(made)
+
+
+def test_the_source_run_may_stand_in_the_settings_and_a_wrong_layer_is_a_no(planted):
+    scores = planted["scores"].copy()
+    scores["planted_layer"] = scores["planted_layer"].str.split(":").str[1]
+    assert not len(report.recovered(scores, {}))
+    settings = {"planted": {"source": made_tables.SOURCE}}
+    assert len(report.recovered(scores, settings)) == 4
+    scores.loc[scores["region"] == "V4", "layer"] = "avgpool"
+    found = report.recovered(scores, settings).set_index("region")
+    assert found.loc["V4", "recovered"] == "no"
+    assert found.loc["V4", "recovered layer"] == "avgpool"
+    assert "not among the scored runs" in build(planted | {"scores": scores})
+
+
+def test_what_is_missing_is_a_caveat_or_one_clear_line(made):
+    scores = made["scores"]
+    bare = scores[scores["kind"] == "network"].assign(ceiling=np.nan)
+    text = build(made | {"scores": bare})
+    assert "There is no untrained baseline" in text
+    assert "There is no pixel baseline" in text
+    assert "No noise ceiling is known for invented-fmri, invented-v1, invented-v4" in text
+    with pytest.raises(BlendnetError, match=r"accuracy.csv is missing; run `blendnet predict --profile demo`"):
+        build({k: v for k, v in made.items() if k != "accuracy"})
+    few = build({k: made[k] for k in ("accuracy", "scores", "twins")}, {"layer_maps": PNG})
+    assert "layers.csv is missing" in few  # the caption says why there is none
+
+
+def test_without_twins_or_figures_the_page_says_so(made):
+    plain = made | {"twins": made["twins"].iloc[:0]}
+    text = report.build(plain, {}, SETTINGS, {}, "t")
+    assert "no pair of a plain and an attention network" in text
+    assert "no brain score of a plain and an attention twin" in text
+    assert "run <code>blendnet draw</code>" in text
+    assert "None were given." in text
+
+
+def test_figures_come_with_their_captions_in_order(made):
+    svg = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
+    text = build(made, {"layer_maps": svg, "accuracy_twins": PNG})
+    assert text.index('id="figure-accuracy_twins"') < text.index('id="figure-layer_maps"')
+    assert "data:image/svg+xml;base64," in text
+    assert "alert(1)" not in text
+    caption = figures.load("accuracy_twins").caption(made)
+    assert text.count(page.escape(caption)) == 2  # below the picture, and as its text alternative
+
+
+def test_cells_keep_the_full_number_for_sorting_and_the_full_hash_for_reading():
+    import pandas as pd
+
+    df = pd.DataFrame({"x": [0.123456789, np.nan, -2.0], "n_k": [1, 2, 3], "weights_sha256": ["ab" * 32, "", "c"]})
+    text = page.table(df, "t")
+    assert 'data-v="0.123456789">0.1235<' in text
+    assert '<td class="n"></td>' in text
+    assert ">−2<" in text
+    assert f'title="{"ab" * 32}">abababababab…<' in text
+
+
+def test_settings_read_the_same_whatever_their_order():
+    assert page.facts({"a": {"c": 1, "b": {3, 1, 2}}}, "s") == page.facts({"a": {"b": {2, 3, 1}, "c": 1}}, "s")
+    assert page.plain((0.5, 1.0)) == "0.5, 1"
+    assert page.plain([]) == "none"
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no node: the script of the page is not run")
+def test_the_script_sorts_and_filters():
+    """A document of a few lines stands in for the browser's."""
+    stub = """
+    const cell = (v) => ({dataset: {v}, textContent: v});
+    const rows = [["3", "cat"], ["", "dog"], ["1", "boat"], ["20", "cat dog"]].map((r) =>
+      ({cells: r.map(cell), textContent: r.join(" "), hidden: false}));
+    const body = {rows, append: (...r) => { body.rows = r; }};
+    const heads = [0, 1].map((i) => ({attr: {}, getAttribute(k) { return this.attr[k]; },
+      setAttribute(k, v) { this.attr[k] = v; }, removeAttribute(k) { delete this.attr[k]; },
+      classList: {contains: () => i === 0}}));
+    const buttons = heads.map((h) => ({parentElement: h, addEventListener(_, f) { this.click = f; }}));
+    const table = {tBodies: [body], querySelectorAll: (q) => q.includes("button") ? buttons : heads};
+    const output = {};
+    const input = {value: "", dataset: {for: "t"}, parentElement: {querySelector: () => output},
+      addEventListener(_, f) { this.type = (v) => { this.value = v; f(); }; }};
+    const document = {querySelectorAll: (q) => q.startsWith("table") ? [table] : [input], getElementById: () => table};
+    """
+    tail = """
+    const order = () => body.rows.map((r) => r.cells[0].textContent);
+    const out = [];
+    buttons[0].click(); out.push(order()); buttons[0].click(); out.push(order());
+    buttons[1].click(); out.push(order(), heads[0].attr, heads[1].attr);
+    input.type("CAT dog"); out.push(rows.map((r) => r.hidden), output.textContent);
+    console.log(JSON.stringify(out));
+    """
+    done = subprocess.run(["node", "-e", stub + page.SCRIPT.replace('"use strict";', "") + tail],
+                          capture_output=True, text=True, timeout=30, check=True)  # fmt: skip
+    up, down, words, first, second, hidden, count = json.loads(done.stdout)
+    assert up == ["1", "3", "20", ""]
+    assert down == ["20", "3", "1", ""]
+    assert words == ["1", "3", "20", ""]
+    assert (first, second) == ({}, {"aria-sort": "ascending"})
+    assert hidden == [True, True, True, False]
+    assert count == "1 of 4 rows"

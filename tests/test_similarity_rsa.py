@@ -1,0 +1,182 @@
+"""RSA against rsatoolbox and against loops; the ceiling on the real RDMs."""
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import pdist
+from scipy.stats import spearmanr
+
+from analysis.similarity import rsa
+from blendnet.errors import BlendnetError
+
+RSATOOLBOX = {
+    "spearman": "spearman",
+    "pearson": "corr",
+    "cosine": "cosine",
+    "whitened": "corr_cov",
+    "whitened_cosine": "cosine_cov",
+}
+
+
+def toolbox():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("rsatoolbox", reason="rsatoolbox is not installed (extra 'brain')")
+
+
+def some_rdms(n, n_stimuli=14, seed=0, ties=False):
+    rng = np.random.default_rng(seed)
+    common = rng.normal(size=(n_stimuli, 6))
+    rdms = np.stack([rsa.rdm(common + rng.normal(size=common.shape)) for _ in range(n)])
+    return np.round(rdms, 1) if ties else rdms
+
+
+def test_rdm_equals_scipy_and_rsatoolbox():
+    x = np.random.default_rng(0).normal(size=(20, 50)) * 3 + 1
+    assert np.abs(rsa.rdm(x) - pdist(x, "correlation")).max() < 1e-10
+    assert np.abs(rsa.rdm(x, distance="euclidean") - pdist(x, "sqeuclidean") / 50).max() < 1e-10
+    toolbox()
+    from rsatoolbox.data import Dataset
+    from rsatoolbox.rdm import calc_rdm
+
+    for distance in rsa.DISTANCES:
+        theirs = calc_rdm(Dataset(x), method=distance).get_vectors()[0]
+        assert np.abs(rsa.rdm(x, distance=distance) - theirs).max() < 1e-10
+
+
+@pytest.mark.parametrize("method", rsa.METHODS)
+@pytest.mark.parametrize("ties", [False, True])
+def test_compare_equals_rsatoolbox(method, ties):
+    toolbox()
+    from rsatoolbox.rdm import compare
+
+    a, b = some_rdms(3, seed=1, ties=ties), some_rdms(4, seed=2, ties=ties)
+    ours = rsa.compare(a, b, method)
+    assert ours.shape == (3, 4)
+    assert np.abs(ours - compare(a, b, RSATOOLBOX[method])).max() < 1e-8
+    assert np.abs(rsa.compare(a[0], b, method) - ours[0]).max() < 1e-12
+    assert abs(float(rsa.compare(a[0], b[1], method)) - ours[0, 1]) < 1e-12
+
+
+@pytest.mark.parametrize("method", rsa.METHODS)
+def test_compare_with_missing_pairs_equals_rsatoolbox(method):
+    """Resampled stimuli: pairs of a stimulus with its own copy are missing."""
+    toolbox()
+    from rsatoolbox.rdm import RDMs, compare
+
+    a, b = some_rdms(2, seed=1), some_rdms(3, seed=2)
+    index = np.array([0, 0, 1, 3, 3, 3, 5, 7, 8, 9, 11, 12, 13, 13])
+    theirs = [RDMs(r).subsample_pattern("index", index) for r in (a, b)]
+    ours = [rsa.subset(r, index) for r in (a, b)]
+    for x, y in zip(ours, theirs):
+        assert np.array_equal(x, y.get_vectors(), equal_nan=True)
+    assert np.isnan(ours[0]).sum() == 2 * (1 + 3 + 1)
+    assert np.abs(rsa.compare(*ours, method) - compare(*theirs, RSATOOLBOX[method])).max() < 1e-8
+
+
+@pytest.mark.parametrize("method", rsa.METHODS)
+def test_ceiling_equals_rsatoolbox(method):
+    toolbox()
+    from rsatoolbox.inference import boot_noise_ceiling
+    from rsatoolbox.rdm import RDMs
+
+    brain = some_rdms(5, seed=3)
+    assert (
+        np.abs(np.subtract(rsa.ceiling(brain, method), boot_noise_ceiling(RDMs(brain), RSATOOLBOX[method]))).max()
+        < 1e-8
+    )
+
+
+def test_ceiling_of_one_subject_is_none():
+    assert np.isnan(rsa.ceiling(some_rdms(1))).all()
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("region", "lower", "upper"), [("EVC", 0.247, 0.399), ("IT", 0.459, 0.549)])
+def test_ceiling_of_real_subjects(data_root, region, lower, upper):
+    h5py = pytest.importorskip("h5py")
+    path = data_root / "algonauts2019" / "target_fmri_92.mat"
+    if not path.exists():
+        pytest.skip("no algonauts2019 in the data folder")
+    with h5py.File(path) as file:
+        squares = np.moveaxis(np.asarray(file[f"{region}_RDMs"]), -1, 0)
+    brain = squares[(slice(None), *np.triu_indices(92, 1))]
+    # The reference numbers are given as Spearman but are those of Pearson (IT to the last digit).
+    assert np.abs(np.subtract(rsa.ceiling(brain, "pearson"), (lower, upper))).max() < 0.002
+    assert np.abs(np.subtract(rsa.ceiling(brain, "spearman"), (lower, upper))).max() < 0.01
+
+
+def test_subset_and_square_are_what_their_names_say():
+    x = np.random.default_rng(0).normal(size=(12, 9))
+    index = np.array([7, 2, 10, 4])
+    assert np.abs(rsa.subset(rsa.rdm(x), index) - rsa.rdm(x[index])).max() < 1e-12
+    full = rsa.square(rsa.rdm(x))
+    assert np.array_equal(full, full.T)
+    assert np.array_equal(full[np.triu_indices(12, 1)], rsa.rdm(x))
+    assert rsa.n_stimuli(rsa.rdm(x)) == 12
+
+
+@pytest.mark.parametrize("method", rsa.METHODS)
+@pytest.mark.parametrize("ties", [False, True])
+def test_bootstrap_equals_a_slow_one(method, ties):
+    """The same resamples, each built in full and compared as any RDM."""
+    models, brain = some_rdms(2, 10, seed=1, ties=ties), some_rdms(3, 10, seed=2, ties=ties)
+    result = rsa.bootstrap(models, brain, method=method, n=30, seed=4)
+    rng = np.random.default_rng(4)
+    for sample in result.samples:
+        stimuli = np.sort(rng.integers(10, size=10))
+        subjects = rng.integers(3, size=3)
+        a, b = rsa.subset(models, stimuli), rsa.subset(brain[subjects], stimuli)
+        assert np.abs(rsa.compare(a, b, method).mean(axis=1) - sample).max() < 1e-9
+    assert np.allclose(result.score, rsa.compare(models, brain, method).mean(axis=1))
+    assert np.allclose((result.lo, result.hi), np.quantile(result.samples, [0.025, 0.975], axis=0))
+
+
+def test_bootstrap_keeps_groups_together():
+    models, brain = some_rdms(1, 12, seed=1), some_rdms(1, 12, seed=2)
+    groups = np.repeat([5, 1, 3, 9], 3)
+    result = rsa.bootstrap(models, brain, n=20, seed=4, groups=groups)
+    rng = np.random.default_rng(4)
+    order = np.array([1, 3, 5, 9])
+    for sample in result.samples:
+        drawn = order[rng.integers(4, size=4)]
+        rng.integers(1, size=1)
+        stimuli = np.sort(np.concatenate([np.flatnonzero(groups == g) for g in drawn]))
+        expected = rsa.compare(rsa.subset(models, stimuli), rsa.subset(brain, stimuli))
+        assert abs(float(expected[0, 0]) - sample[0]) < 1e-9
+
+
+def test_spearman_with_ties_equals_scipy():
+    a, b = some_rdms(2, seed=5, ties=True)
+    assert abs(float(rsa.compare(a, b)) - spearmanr(a, b)[0]) < 1e-12
+
+
+def test_score_is_per_subject():
+    x = np.random.default_rng(0).normal(size=(14, 30))
+    brain = some_rdms(3)
+    assert np.allclose(rsa.score(x, brain), [spearmanr(pdist(x, "correlation"), b)[0] for b in brain])
+
+
+def test_a_flat_rdm_has_no_correlation():
+    assert np.isnan(rsa.compare(np.ones(10), np.arange(10.0)))
+
+
+def test_impossible_input_is_one_line():
+    x = np.random.default_rng(0).normal(size=(6, 4))
+    broken, flat = x.copy(), x.copy()
+    broken[2, 1], flat[3] = np.nan, 1.0
+    for make, says in [
+        (lambda: rsa.rdm(broken), "feature 1 is nan at stimulus 2"),
+        (lambda: rsa.rdm(flat), "stimulus 3 is the same number"),
+        (lambda: rsa.rdm(x[:2]), "make no RDM"),
+        (lambda: rsa.rdm(x, distance="corelation"), "did you mean 'correlation'"),
+        (lambda: rsa.compare(rsa.rdm(x), rsa.rdm(x[:5])), "6 and 5 stimuli"),
+        (lambda: rsa.compare(rsa.rdm(x), rsa.rdm(x), "spearmann"), "did you mean 'spearman'"),
+        (lambda: rsa.n_stimuli(np.zeros(7)), "7 pairs"),
+        (lambda: rsa.compare(np.full(10, np.nan), np.arange(10.0)), "0 pairs"),
+        (lambda: rsa.bootstrap(np.full(10, np.nan), np.arange(10.0)), "NaN"),
+    ]:
+        with pytest.raises(BlendnetError, match=says) as error:
+            make()
+        assert "\n" not in str(error.value)
