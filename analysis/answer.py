@@ -76,8 +76,8 @@ def area_words(scores: pd.DataFrame, twins: pd.DataFrame) -> list[str]:
                        f"(from {_num(shuffled.min())} to {_num(shuffled.max())}, n = {len(shuffled)}).")  # fmt: skip
         optimism = trained["optimism"].dropna()
         if len(optimism):
-            out.append("Choosing the layer on the stimuli that it is scored on would have added "
-                       f"{_num(optimism.mean())} on average (up to {_num(optimism.max())}, n = {len(optimism)}).")  # fmt: skip
+            added = f"{_num(optimism.mean())} on average (up to {_num(optimism.max())}, n = {len(optimism)})"
+            out.append(f"Choosing the layer on the stimuli that it is scored on would have added {added}.")
     return [line for line in out if line]
 
 
@@ -155,7 +155,7 @@ def area_summary(scores: pd.DataFrame, twins: pd.DataFrame) -> pd.DataFrame:
         mine = twins[(twins["quantity"] == quantity) & (twins["level"] == "all") & (twins["training"] != "untrained")]
         base = {"region": place[0], "recording": place[1], "metric": s.label(place[2])}
         rest = {"untrained": means.get("untrained", np.nan), "pixels": means.get("pixels", np.nan),
-                "shuffled": means.get("shuffled", np.nan), "ceiling": own["ceiling"].median(),
+                "shuffled": means.get("shuffled", np.nan), "ceiling": own["ceiling"].dropna().median(),
                 "stimuli": own["n_report"].max()}  # fmt: skip
         for row in mine.to_dict("records") or [{}]:
             rows.append(base | {"training": row.get("training", "")}

@@ -148,7 +148,7 @@ def _cell(value: Any, column: Any, numeric: bool) -> str:
 def facts(values: Mapping[str, Any], name: str) -> str:
     """A nested dict as a table of name and value, keys joined by dots, in sorted order."""
     rows = list(_flat(values))
-    if not rows:
+    if not values:
         return '<p class="soft">None were given.</p>'
     return table(pd.DataFrame(rows, columns=["name", "value"]), name, filters=len(rows) > 25)
 

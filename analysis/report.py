@@ -144,12 +144,17 @@ def caveats(t: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> list[
         out.append(f"{answer.span(seeds)} seed{'' if seeds.max() == 1 else 's'} for each network and "
                    f"{trained['network'].nunique()} architectures: "
                    + ("differences between twins have no interval over seeds." if seeds.max() == 1
-                      else "intervals over seeds are wide, as they should be."))  # fmt: skip
+                      else "intervals over so few are wide."))  # fmt: skip
     if not (scores["kind"] == "untrained").any():
         out.append("There is no untrained baseline for the brain scores, and untrained networks score well above 0: "
                    "no statement about an area can be made from these.")  # fmt: skip
     else:
-        out.append("Untrained networks already reach much of the score; only the part above them is due to training.")
+        raw = scores[(scores["kind"] == "untrained") & scores["network"].isin(set(trained["network"]))]["score"]
+        full = scores[scores["kind"] == "network"]["score"]
+        out.append(
+            f"Untrained networks score {raw.mean():.3f} on average, trained ones {full.mean():.3f} (n = {len(raw)} and "
+            f"{len(full)} raw scores): only the part above the untrained ones is due to training."
+        )
     if not (scores["kind"] == "pixels").any():
         out.append("There is no pixel baseline for the brain scores.")
     bare = sorted(set(scores[scores["ceiling"].isna()]["recording"]))

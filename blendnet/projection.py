@@ -13,18 +13,19 @@ import torch
 
 
 def sparse_projection(d: int, width: int, seed: int) -> torch.Tensor | None:
-    """Sparse CSR matrix of shape (width, d) with ceil(sqrt(d)) entries of either sign a row; None where d <= width.
+    """Sparse CSR matrix of shape (width, d) with k = ceil(sqrt(d)) entries of either sign a row; None where d <= width.
 
-    E[|Px|^2] = |x|^2: with k entries a row drawn uniformly over d positions (with replacement, duplicates add up) an
-    output has variance s^2 k |x|^2 / d, so s^2 = d / (k width).
+    A row reads one position, drawn uniformly, in each of k blocks of nearly d / k neighbours, so that positions never
+    repeat. With entries +-sqrt(block / width), E[|Px|^2] = |x|^2 exactly.
     """
     if d <= width:
         return None
     k = math.ceil(math.sqrt(d))
     rng = np.random.default_rng([seed, d, width])
-    columns = np.sort(rng.integers(0, d, size=(width, k)), axis=1)
-    signs = rng.integers(0, 2, size=(width, k)) * 2 - 1
-    values = signs * math.sqrt(d / (k * width))
+    edges = np.arange(k + 1) * d // k
+    block = np.diff(edges)
+    columns = edges[:-1] + rng.integers(0, block, size=(width, k))
+    values = (rng.integers(0, 2, size=(width, k)) * 2 - 1) * np.sqrt(block / width)
     with warnings.catch_warnings():
         # torch calls its CSR layout beta; all that is used of it is one product, which the tests check.
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")

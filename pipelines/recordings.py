@@ -24,7 +24,7 @@ PLANTED_SEED = 20_000_000  # far from every training photograph's seed
 
 def names(context: Context) -> tuple[str, ...]:
     """Files in blendnet/data/brain to load: the profile's, or those named with --recording."""
-    known = brain.names()
+    known = (*brain.names(), "planted")
     chosen = context.recording or context.profile.recordings
     for name in chosen:
         if name.split("-")[0] not in known:

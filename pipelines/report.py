@@ -27,7 +27,7 @@ def report(profile: Profile, results: Path) -> None:
     control = results / "tables" / "source_control.csv"
     if control.exists():
         tables["source_control"] = pd.read_csv(control, keep_default_na=False)
-    pictures = {name: figures.draw(name, tables, profile.name)["png"] for name in figures.names()}
+    pictures = {name: figures.draw(name, tables, profile.name, kinds=("png",))["png"] for name in figures.names()}
     provenance_file = results / "tables" / "provenance.json"
     provenance = read_json(provenance_file) if provenance_file.exists() else {}
     text = page.build(tables, pictures, settings(profile), provenance, f"blendnet: {profile.name}")

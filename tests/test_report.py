@@ -7,12 +7,12 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 
-import made_tables
 import numpy as np
 import pytest
 
 from analysis import answer, figures, page, report
 from blendnet.errors import BlendnetError
+from tests import made_tables
 
 SETTINGS = {"name": "demo", "about": "Invented tables.", "caveats": ["All is invented."], "recipe": {"lr": 0.001},
             "held_out": frozenset({"boat+car", "cat+dog"})}  # fmt: skip

@@ -256,4 +256,5 @@ def test_pixels_on_real_v4(data_root):
     x = np.stack([np.asarray(im.resize((224, 224)).resize((16, 16), Image.Resampling.BOX)) for im in images])
     y = np.nanmean(np.load(folder / "responses_raw_210325.npy"), axis=2).T
     r = pls.score(x.reshape(len(x), -1) / 255.0, y, shuffle_splits(len(y)))
-    assert abs(np.median(r.mean(axis=0)) - 0.228) < 0.03
+    # Brain-Score's order: median over neuroids, then mean over splits. The other order gives .218.
+    assert abs(np.median(r, axis=1).mean() - 0.228) < 0.005

@@ -3,7 +3,6 @@ formulas."""
 
 from itertools import combinations
 
-import made_tables
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +14,7 @@ from analysis.stats import accuracy
 from blendnet.data.classes import CLASSES, HYPERCLASS
 from blendnet.errors import BlendnetError
 from blendnet.run import Run
+from tests import made_tables
 
 RUN = Run("resnet18", "none", 0, "blended", 0)
 

@@ -2,13 +2,13 @@
 
 from itertools import permutations, product
 
-import made_tables
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
 from analysis.stats import correlation, twins
+from tests import made_tables
 
 
 @pytest.fixture(scope="module")

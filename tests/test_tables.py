@@ -3,13 +3,13 @@
 import re
 from pathlib import Path
 
-import made_tables
 import numpy as np
 import pandas as pd
 import pytest
 
 from analysis import tables
 from blendnet.errors import BlendnetError
+from tests import made_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -27,15 +27,17 @@ def load(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{name}")
 
 
-def draw(name: str, tables: dict[str, pd.DataFrame], profile: str | None = None) -> dict[str, bytes]:
-    """One figure as {'pdf': bytes, 'png': bytes}; the same tables give the same bytes.
+def draw(
+    name: str, tables: dict[str, pd.DataFrame], profile: str | None = None, kinds: tuple[str, ...] = FORMATS
+) -> dict[str, bytes]:
+    """One figure as {'pdf': bytes, 'png': bytes}, or the `kinds` given; the same tables give the same bytes.
 
     Raises BlendnetError for a missing table (naming the command, with --profile where given) or an empty one.
     """
     module = load(name)
     _style.need(tables, module.NEEDS, profile)
     picture = module.draw(tables)
-    return {kind: _style.render(picture, kind) for kind in FORMATS}
+    return {kind: _style.render(picture, kind) for kind in kinds}
 
 
 def draw_all(

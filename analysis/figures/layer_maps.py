@@ -139,8 +139,8 @@ def caption(tables: dict[str, pd.DataFrame]) -> str:
     planted = s.planted_words(scores)
     return (
         "Score of each layer (first on top) with each recording, raw, cross-validated over all stimuli "
-        f"({stimuli}), mean over {n} seed{'' if n == '1' else 's'}; no interval is drawn, layers.csv has "
-        "them. Squares: the layers committed on one half of the stimuli (one for each seed). For "
-        "orientation: the scores that claims rest on are those of scores.csv."
+        f"({stimuli}), mean over {n} seed{'' if n == '1' else 's'}; no intervals. Squares: the layers "
+        "committed on one half of the stimuli (one for each seed). For orientation: the scores that claims rest "
+        "on, with their intervals, are those of scores.csv."
         + (f" Diamonds: the layer that the responses were made from; {planted}." if planted else "")
     )

@@ -35,10 +35,10 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 def _panel(ax: Axes, df: pd.DataFrame, networks: list[str]) -> None:
     kinds = s.attentions(df[df["network"].isin(networks)]["attention"])
     ax.axhline(0, color=s.DARK, lw=0.4, zorder=0)
-    ceiling = df["ceiling"].median()
+    ceiling = df["ceiling"].dropna().median()
     if pd.notna(ceiling):
         ax.axhline(ceiling, color=s.DARK, lw=1.2, zorder=0)
-        lo, hi = df["ceiling_lo"].median(), df["ceiling_hi"].median()
+        lo, hi = df["ceiling_lo"].dropna().median(), df["ceiling_hi"].dropna().median()
         if pd.notna(lo) and pd.notna(hi):
             ax.axhspan(lo, hi, color=s.DARK, alpha=0.10, lw=0, zorder=0)
     for value in df[df["kind"] == "pixels"]["score"]:

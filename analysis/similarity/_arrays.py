@@ -19,17 +19,11 @@ def checked(x: np.ndarray, y: np.ndarray, splits: Splits) -> tuple[np.ndarray, n
     """
     x, y = np.asarray(x), np.asarray(y, dtype=np.float64)
     if x.ndim != 2 or y.ndim != 2:
-        raise BlendnetError(
-            f"features {x.shape} and responses {y.shape} must both be (n_stimuli, ...), 2 dimensions"
-        )
+        raise BlendnetError(f"features {x.shape} and responses {y.shape} must both be (n_stimuli, ...), 2 dimensions")
     if len(x) != len(y):
-        raise BlendnetError(
-            f"{len(x)} stimuli in the features, {len(y)} in the responses; align them by stimulus_id"
-        )
+        raise BlendnetError(f"{len(x)} stimuli in the features, {len(y)} in the responses; align them by stimulus_id")
     if x.shape[1] == 0 or y.shape[1] == 0:
-        raise BlendnetError(
-            f"features {x.shape} or responses {y.shape} are empty; check the layer and the recording"
-        )
+        raise BlendnetError(f"features {x.shape} or responses {y.shape} are empty; check the layer and the recording")
     for what, array in (("feature", x), ("neuroid", y)):
         finite = np.isfinite(array)
         if not finite.all():

@@ -145,9 +145,7 @@ def with_interval(
     return Interval(float(take(values)), float(lo), float(hi), len(values))
 
 
-def _by_stimulus(
-    trials: np.ndarray, n: int, rng: np.random.Generator
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _by_stimulus(trials: np.ndarray, n: int, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     shown = np.isfinite(trials)
     half = shown.sum(axis=1, keepdims=True) // 2
     for _ in range(n):

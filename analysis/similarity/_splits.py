@@ -53,9 +53,7 @@ def shuffle_splits(
         raise BlendnetError(f"{n} stimuli cannot be split {test_size:.0%} for test: {error}") from error
 
 
-def halves(
-    n: int, *, seed: int, groups: Sequence[int] | np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def halves(n: int, *, seed: int, groups: Sequence[int] | np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Two disjoint halves (A, B) of n stimuli: layers are committed on A, scores reported on B.
 
     groups: n labels, a group goes whole into one half (then the halves differ by less than the largest
@@ -79,7 +77,5 @@ def halves(
 def _labels(what: str, labels: Sequence | np.ndarray, n: int) -> np.ndarray:
     array = np.asarray(labels)
     if array.shape != (n,):
-        raise BlendnetError(
-            f"{what} has shape {array.shape}, but there are {n} stimuli; give one label a stimulus"
-        )
+        raise BlendnetError(f"{what} has shape {array.shape}, but there are {n} stimuli; give one label a stimulus")
     return array

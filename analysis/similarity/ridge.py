@@ -80,9 +80,7 @@ def predict(
     """Responses predicted for the test stimuli of each split; a list of float64 (n_test, n_neuroids)."""
     x, y = checked(x, y, splits)
     if groups is not None and np.shape(groups) != (len(x),):
-        raise BlendnetError(
-            f"groups has shape {np.shape(groups)}, but there are {len(x)} stimuli; give one label each"
-        )
+        raise BlendnetError(f"groups has shape {np.shape(groups)}, but there are {len(x)} stimuli; give one label each")
     labels = None if groups is None else np.unique(groups, return_inverse=True)[1]
     eigen = _eigen(x)
     scale = eigen.mean or 1.0

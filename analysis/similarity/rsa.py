@@ -39,14 +39,10 @@ def rdm(x: np.ndarray, *, distance: str = "correlation") -> np.ndarray:
         raise unknown("distance", distance, DISTANCES)
     x = np.asarray(x, dtype=np.float64)
     if x.ndim != 2 or len(x) < 3 or x.shape[1] == 0:
-        raise BlendnetError(
-            f"patterns of shape {x.shape} make no RDM; (n_stimuli >= 3, n_features) are needed"
-        )
+        raise BlendnetError(f"patterns of shape {x.shape} make no RDM; (n_stimuli >= 3, n_features) are needed")
     if not np.isfinite(x).all():
         stimulus, feature = np.argwhere(~np.isfinite(x))[0]
-        raise BlendnetError(
-            f"feature {feature} is {x[stimulus, feature]} at stimulus {stimulus}; leave it out"
-        )
+        raise BlendnetError(f"feature {feature} is {x[stimulus, feature]} at stimulus {stimulus}; leave it out")
     upper = np.triu_indices(len(x), 1)
     if distance == "euclidean":
         x = x - x.mean(axis=0)
@@ -71,9 +67,7 @@ def n_stimuli(rdms: np.ndarray) -> int:
     n_pairs = np.shape(rdms)[-1]
     n = round((1 + float(np.sqrt(1 + 8 * n_pairs))) / 2)
     if n * (n - 1) // 2 != n_pairs or n < 2:
-        raise BlendnetError(
-            f"an RDM vector of {n_pairs} pairs belongs to no number of stimuli; n(n-1)/2 are needed"
-        )
+        raise BlendnetError(f"an RDM vector of {n_pairs} pairs belongs to no number of stimuli; n(n-1)/2 are needed")
     return n
 
 
@@ -111,9 +105,7 @@ def compare(a: np.ndarray, b: np.ndarray, method: str = "spearman") -> np.ndarra
     flat_a, flat_b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
     kept = ~(np.isnan(flat_a).any(axis=0) | np.isnan(flat_b).any(axis=0))
     if kept.sum() < 3:
-        raise BlendnetError(
-            f"the RDMs have {int(kept.sum())} pairs of stimuli in common; at least 3 are needed"
-        )
+        raise BlendnetError(f"the RDMs have {int(kept.sum())} pairs of stimuli in common; at least 3 are needed")
     points_a, points_b = _points(flat_a, kept, method), _points(flat_b, kept, method)
     return (points_a @ points_b.T).clip(-1.0, 1.0).reshape(a.shape[:-1] + b.shape[:-1])
 
@@ -160,10 +152,7 @@ def ceiling(brain_rdms: np.ndarray, method: str = "spearman") -> tuple[float, fl
     if n < 2:
         return float("nan"), float("nan")
     upper = compare(pool(brain_rdms, method), brain_rdms, method).mean()
-    others = [
-        float(compare(pool(np.delete(brain_rdms, i, axis=0), method), brain_rdms[i], method))
-        for i in range(n)
-    ]
+    others = [float(compare(pool(np.delete(brain_rdms, i, axis=0), method), brain_rdms[i], method)) for i in range(n)]
     return float(np.mean(others)), float(upper)
 
 
@@ -186,9 +175,7 @@ def bootstrap(
     """
     models, brain = np.atleast_2d(model_rdms).astype(float), np.atleast_2d(brain_rdms).astype(float)
     if np.isnan(models).any() or np.isnan(brain).any():
-        raise BlendnetError(
-            "an RDM holds NaN; take the subset of stimuli that all RDMs have before the bootstrap"
-        )
+        raise BlendnetError("an RDM holds NaN; take the subset of stimuli that all RDMs have before the bootstrap")
     value = compare(models, brain, method).mean(axis=1)
     count, n_subjects = n_stimuli(models), len(brain)
     rng = np.random.default_rng(seed)

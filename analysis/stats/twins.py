@@ -21,7 +21,8 @@ def compute(scores: pd.DataFrame | None, accuracy: pd.DataFrame | None, *, seed:
 
     level 'pair': one network, training and seed; 'network': mean over its n seeds; 'all': mean over n
     networks. lo, hi: 95 % t interval of the mean where n >= 2 (of rates cut at -1 and 1, past which no
-    difference lies); p: two-sided sign-flip, exact up to n = 16. quantity: 'accuracy:blended_both', 'accuracy:regular_top1', 'score:REGION:RECORDING:METRIC' (raw score).
+    difference lies); p: two-sided sign-flip, exact up to n = 16. quantity:
+    'accuracy:blended_both', 'accuracy:regular_top1', 'score:REGION:RECORDING:METRIC' (raw score).
     """
     values = []
     if accuracy is not None:

@@ -13,6 +13,7 @@ import zipfile
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +24,10 @@ CHUNK = 2**20
 ATTEMPTS = 3
 TIMEOUT = 30.0  # seconds without a byte
 MAX_MEMBER = 2**30  # bytes of one unpacked file
+
+
+class _Broken(Exception):
+    """The connection failed while the content was read: apart from a disk that fails while it is written."""
 
 
 class Unreachable(BlendnetError):
@@ -62,8 +67,8 @@ def download(
                 size = part.stat().st_size
                 part.unlink()
                 raise BlendnetError(
-                    f"{_shown(url)}: sha256 is {found[:12]}… ({size} bytes), expected {sha256[:12]}…; nothing was kept; "
-                    "try again later, or put the published file there by hand"
+                    f"{_shown(url)}: sha256 is {found[:12]}… ({size} bytes), expected {sha256[:12]}…; "
+                    "nothing was kept; try again later, or put the published file there by hand"
                 )
             os.replace(part, path)
     except OSError as error:
@@ -103,7 +108,7 @@ def _transfer(url: str, part: Path, progress: bool, timeout: float, pause: float
                 length = answer.headers.get("Content-Length")
                 total = have + int(length) if length is not None else None
                 with open(part, "ab") as handle, _bar(url, have, total, progress) as bar:
-                    while chunk := answer.read(CHUNK):
+                    while chunk := _read(answer):
                         handle.write(chunk)
                         bar.update(len(chunk))
                 # urllib ends without an error where the server hangs up early.
@@ -117,7 +122,7 @@ def _transfer(url: str, part: Path, progress: bool, timeout: float, pause: float
             if error.code < 500:
                 raise Unreachable(f"{_shown(url)}: {error.code} {error.reason}; the file is not there") from error
             failure = f"{error.code} {error.reason}"
-        except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
+        except (_Broken, http.client.HTTPException, ConnectionError, TimeoutError) as error:
             failure = f"the connection broke ({error or type(error).__name__})"
         except urllib.error.URLError as error:
             if isinstance(error.reason, (TimeoutError, ConnectionResetError)):
@@ -129,6 +134,14 @@ def _transfer(url: str, part: Path, progress: bool, timeout: float, pause: float
     if not have:
         raise Unreachable(f"{_shown(url)}: {failure}, {ATTEMPTS} times; is there a network?")
     raise BlendnetError(f"{_shown(url)}: {failure}, {ATTEMPTS} times; run the same command again, it resumes")
+
+
+def _read(answer: Any) -> bytes:
+    try:
+        content: bytes = answer.read1(CHUNK)  # what has come, so that little is lost when the line breaks
+    except (OSError, http.client.HTTPException) as error:
+        raise _Broken(str(error) or type(error).__name__) from error
+    return content
 
 
 def read_page(url: str, accept: str, timeout: float = TIMEOUT) -> tuple[str, bytes]:
@@ -154,6 +167,7 @@ def _open(url: str, timeout: float, headers: Mapping[str, str]) -> Any:
     return urllib.request.urlopen(request, timeout=timeout, context=_trusted())
 
 
+@cache
 def _trusted() -> ssl.SSLContext:
     """Certificates as pip and curl are told to trust them on this machine; verification is never switched
     off."""
@@ -202,11 +216,12 @@ def unpack(archive: Path, members: Mapping[str, Path], sha256: Mapping[str, str]
         else:
             with tarfile.open(archive) as opened_tar:
                 for name, target in members.items():
-                    found = opened_tar.extractfile(opened_tar.getmember(name))
-                    if found is None:
-                        raise KeyError(name)
-                    with found:
-                        _write(found, target, archive, name, sha256[name])
+                    member = opened_tar.getmember(name)
+                    content = opened_tar.extractfile(member) if member.isfile() else None
+                    if content is None:
+                        raise BlendnetError(f"{archive}: {name} is no plain file; delete it and fetch again")
+                    with content:
+                        _write(content, target, archive, name, sha256[name])
     except KeyError as error:
         raise BlendnetError(f"{archive} holds no {error.args[0]}; delete it and fetch again") from error
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, RuntimeError) as error:

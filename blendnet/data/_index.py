@@ -18,7 +18,16 @@ from blendnet.errors import BlendnetError
 from blendnet.files import make_folder, sha256_file
 
 _SETTINGS = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")
-_DEFAULT = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
+# Python's own ensurepip carries a pip, which is enough to ask for pip's default.
+_DEFAULT = """
+try:
+    from pip._internal.models.index import PyPI
+except ImportError:
+    import ensurepip, pathlib, sys
+    sys.path[:0] = map(str, pathlib.Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl"))
+    from pip._internal.models.index import PyPI
+print(PyPI.simple_url)
+"""
 _JSON, _HTML = "application/vnd.pypi.simple.v1+json", "text/html"
 
 

@@ -25,7 +25,7 @@ def low_level(images: torch.Tensor) -> np.ndarray:
 
     Columns: mean of each channel, standard deviation of each channel, correlation of each pair of channels, mean
     saturation, skewness of luminance, spectrum slope (log power on log frequency, least squares), share of
-    horizontal and of vertical energy, share of the power in N_RINGS rings of octave-free equal log width.
+    horizontal and of vertical energy, power in N_RINGS rings of equal log width (log, centred).
     """
     blocks = [_low_level(images[i : i + 256].double().numpy() / 255) for i in range(0, len(images), 256)]
     return np.concatenate(blocks)

@@ -43,7 +43,13 @@ def read_all(photos: Sequence[Photo], work: Callable[[int, Photo], Any], progres
     return [None if isinstance(r, BlendnetError) else r for r in listed], broken
 
 
+def _stamp(_: int, photo: Photo) -> str:
+    read: Any = photo.read
+    return read.stamp()
+
+
 def group(photos: Sequence[Photo], thumbnails: list[np.ndarray], sketches: list[np.ndarray]) -> np.ndarray:
+    """Identities of photographs, int64 (n,), from their thumbnails and sketches; all in this one place."""
     if not photos:
         return np.zeros(0, np.int64)
     classes, collections = [p.class_name for p in photos], [p.collection for p in photos]
@@ -54,18 +60,14 @@ def group(photos: Sequence[Photo], thumbnails: list[np.ndarray], sketches: list[
 def pixels(
     photos: list[Photo], size: int, colour: str, cache: Path | None, progress: bool
 ) -> tuple[torch.Tensor, np.ndarray]:
-    """Pixels (n, 3, size, size) uint8 and identities (n,), from the cache where it holds exactly these."""
-    file = None
-    # A source whose read has no stamp cannot say that its pixels changed, so it is read every time.
-    if cache is not None and all(hasattr(p.read, "stamp") for p in photos):
-        stamps, broken = read_all(photos, lambda _, p: p.read.stamp(), progress=False)
-        _refuse(broken, len(photos))
-        rows = [[p.image_id, p.class_name, p.collection, stamp] for p, stamp in zip(photos, stamps)]
-        rules = [_VERSION, size, colour, same.THRESHOLD, crops.THRESHOLD]
-        file = Path(cache) / f"photos-{size}-{colour}-{sha256_of([rules, rows])[:16]}.safetensors"
-        held = _read_cache(file)
-        if held is not None:
-            return held
+    """Pixels (n, 3, size, size) uint8 and identities (n,), from the cache where it holds exactly these.
+
+    Identities have a file of their own: they are the slow part and the same at every size.
+    """
+    pixel_file, identity_file = _cache_files(photos, size, colour, cache)
+    held, who = _read_cache(pixel_file), _read_cache(identity_file)
+    if held is not None and who is not None:
+        return held, who.numpy()
     images = np.empty((len(photos), 3, size, size), np.uint8)
 
     def work(i: int, photo: Photo) -> tuple[np.ndarray, np.ndarray]:
@@ -78,13 +80,34 @@ def pixels(
 
     parts, broken = read_all(photos, work, progress)
     _refuse(broken, len(photos))
-    identity = group(photos, [t for t, _ in parts], [s for _, s in parts])
-    pixels = torch.from_numpy(images)
+    tensor = torch.from_numpy(images)
+    _write_cache(pixel_file, tensor)
+    if who is None:
+        who = torch.from_numpy(group(photos, [t for t, _ in parts], [s for _, s in parts]))
+        _write_cache(identity_file, who)
+    return tensor, who.numpy()
+
+
+def _cache_files(photos: list[Photo], size: int, colour: str, cache: Path | None) -> tuple[Path | None, Path | None]:
+    """Where pixels and identities belong, named by all that they depend on; None where nothing can be kept."""
+    # A source whose read has no stamp cannot say that its pixels changed, so it is read every time.
+    if cache is None or not all(hasattr(p.read, "stamp") for p in photos):
+        return None, None
+    stamps, broken = read_all(photos, _stamp, progress=False)
+    _refuse(broken, len(photos))
+    rows = [[p.image_id, p.class_name, p.collection, stamp] for p, stamp in zip(photos, stamps)]
+    of_pixels = sha256_of([_VERSION, size, colour, rows])[:16]
+    of_identity = sha256_of([_VERSION, same.THRESHOLD, crops.THRESHOLD, rows])[:16]
+    return (
+        Path(cache) / f"photos-{size}-{colour}-{of_pixels}.safetensors",
+        Path(cache) / f"identity-{of_identity}.safetensors",
+    )
+
+
+def _write_cache(file: Path | None, tensor: torch.Tensor) -> None:
     if file is not None:
         with atomic(file) as partial:
-            held_tensors = {"images": pixels, "identity": torch.from_numpy(identity)}
-            save_file(held_tensors, partial, {"sha256": sha256_pixels(pixels)})
-    return pixels, identity
+            save_file({"held": tensor}, partial, {"sha256": sha256_pixels(tensor)})
 
 
 def _refuse(broken: list[str], n: int) -> None:
@@ -94,17 +117,17 @@ def _refuse(broken: list[str], n: int) -> None:
         )
 
 
-def _read_cache(file: Path) -> tuple[torch.Tensor, np.ndarray] | None:
-    if not file.is_file():
+def _read_cache(file: Path | None) -> torch.Tensor | None:
+    if file is None or not file.is_file():
         return None
     try:
         with safe_open(file, "pt") as held:
-            images, identity = held.get_tensor("images"), held.get_tensor("identity")
-            if (held.metadata() or {}).get("sha256") == sha256_pixels(images):
-                return images, identity.numpy()
+            tensor = held.get_tensor("held")
+            if (held.metadata() or {}).get("sha256") == sha256_pixels(tensor):
+                return tensor
     except (SafetensorError, OSError):
         pass
-    print(f"{file} is damaged: decoding the photographs again", file=sys.stderr)
+    print(f"{file} is damaged: reading the photographs again", file=sys.stderr)
     return None
 
 

@@ -25,8 +25,7 @@ def not_as_published(path: Path | str, problem: str, dataset: str) -> BlendnetEr
 def missing(path: Path | str, dataset: str) -> BlendnetError:
     """The one line for what is not there."""
     return BlendnetError(
-        f"{path} is missing: run `blendnet data fetch {dataset}`, "
-        f"or name with --data the folder that holds {dataset}/"
+        f"{path} is missing: run `blendnet data fetch {dataset}`, or name with --data the folder that holds {dataset}/"
     )
 
 

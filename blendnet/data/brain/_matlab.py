@@ -42,6 +42,4 @@ def load_v5(path: Path, dataset: str) -> dict[str, Any]:
     try:
         return loadmat(path)
     except Exception as error:  # SciPy raises whatever its parser stumbles over
-        raise not_as_published(
-            path, f"not a readable MATLAB file ({type(error).__name__})", dataset
-        ) from error
+        raise not_as_published(path, f"not a readable MATLAB file ({type(error).__name__})", dataset) from error

@@ -121,13 +121,9 @@ def _trials(path: Path, n_neurons: int | None, n_images: int | None) -> np.ndarr
     try:
         counts = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise not_as_published(
-            path, f"not a readable array of numbers ({error})".replace("\n", " "), NAME
-        ) from error
+        raise not_as_published(path, f"not a readable array of numbers ({error})".replace("\n", " "), NAME) from error
     if not isinstance(counts, np.ndarray) or counts.ndim not in (2, 3) or counts.dtype.kind not in "fiu":
-        raise not_as_published(
-            path, "not an array (neurons, images) or (neurons, images, repeats) of numbers", NAME
-        )
+        raise not_as_published(path, "not an array (neurons, images) or (neurons, images, repeats) of numbers", NAME)
     for found, expected, what in zip(counts.shape, (n_neurons, n_images), ("neurons", "images")):
         if expected is not None and found != expected:
             raise not_as_published(path, f"{found} {what}, expected {expected}", NAME)
@@ -135,9 +131,7 @@ def _trials(path: Path, n_neurons: int | None, n_images: int | None) -> np.ndarr
         counts = counts[:, :, None]
     shown = np.isfinite(counts)
     if np.isinf(counts).any() or not shown.any(axis=2).all() or counts[shown].min(initial=0) < 0:
-        raise not_as_published(
-            path, "a count is negative or infinite, or an image has no repeat at all", NAME
-        )
+        raise not_as_published(path, "a count is negative or infinite, or an image has no repeat at all", NAME)
     return counts.transpose(1, 2, 0).astype(np.float32)
 
 
@@ -152,9 +146,7 @@ def _stimuli(path: Path, session: str, n: int) -> Stimuli:
     read = partial(_read, [contents[number] for number in numbers], path)
     for i in range(n):
         if (shape := read(i).shape) != IMAGE_SHAPE:
-            raise not_as_published(
-                path, f"image {numbers[i]} has shape {shape}, expected {IMAGE_SHAPE}", NAME
-            )
+            raise not_as_published(path, f"image {numbers[i]} has shape {shape}, expected {IMAGE_SHAPE}", NAME)
     ids = tuple(f"{NAME}/{session}/image{number:04d}" for number in numbers)
     return Stimuli(f"{NAME}-{session}", ids, read, np.arange(n), DEGREES, pixels_sha256(read, n))
 

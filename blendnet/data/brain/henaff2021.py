@@ -124,9 +124,7 @@ def _population(path: Path, n_units: int | None) -> tuple[np.ndarray, dict[str, 
                 problem = f"responses have shape {shape}, expected (repeat, unit, {FRAMES}, {MOVIES}, 3, 2)"
                 raise not_as_published(path, problem, NAME)
             if tuple(scales) != ZOOMS or "natural" not in categories:
-                raise not_as_published(
-                    path, f"scales {scales} and categories {categories} are unexpected", NAME
-                )
+                raise not_as_published(path, f"scales {scales} and categories {categories} are unexpected", NAME)
             if n_units is not None and shape[1] != n_units:
                 raise not_as_published(path, f"{shape[1]} units, expected {n_units}", NAME)
             natural = responses[:, :, :, :, categories.index("natural"), :]
@@ -149,9 +147,7 @@ def _population(path: Path, n_units: int | None) -> tuple[np.ndarray, dict[str, 
         problem = f"area {facts['area']} counted over {facts['integration_ms']} ms, expected V1 over 200 ms"
         raise not_as_published(path, problem, NAME)
     if np.nanmin(natural) < 0 or np.isinf(natural).any() or np.isnan(natural).all(axis=0).any():
-        raise not_as_published(
-            path, "a count is negative or infinite, or a unit lacks every trial of a frame", NAME
-        )
+        raise not_as_published(path, "a count is negative or infinite, or a unit lacks every trial of a frame", NAME)
     counts = natural.transpose(4, 3, 2, 0, 1).reshape(N_STIMULI, shape[0], shape[1])
     return counts.astype(np.float32), facts
 
@@ -179,7 +175,5 @@ def _stimuli(folder: Path, frames: list[str]) -> Stimuli:
 
     sha256 = pixels_sha256(read, len(paths))
     if sha256 != STIMULI_SHA256:
-        raise not_as_published(
-            folder, f"pixels have sha256 {sha256[:12]}…, expected {STIMULI_SHA256[:12]}…", NAME
-        )
+        raise not_as_published(folder, f"pixels have sha256 {sha256[:12]}…, expected {STIMULI_SHA256[:12]}…", NAME)
     return Stimuli(NAME, tuple(ids), read, np.asarray(movies), DEGREES, sha256)

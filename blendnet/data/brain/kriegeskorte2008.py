@@ -45,9 +45,7 @@ def load(root: Path) -> list[Recording]:
     monkey = figure1(root)["mIT_674neurons"]
     human, names = _subjects(folder / SUBJECTS)
     return [
-        _recording(
-            "monkey", images, monkey[None], ("two monkeys",), "macaque", {SUPPLEMENT: hashes[SUPPLEMENT]}
-        ),
+        _recording("monkey", images, monkey[None], ("two monkeys",), "macaque", {SUPPLEMENT: hashes[SUPPLEMENT]}),
         _recording("human", images, human, names, "human", hashes),
     ]
 
@@ -70,9 +68,7 @@ def categories(root: Path) -> tuple[str, ...]:
     """The six categories of the 92 images, for example 'human face' or 'artificial inanimate'."""
     path = Path(root) / NAME / SUPPLEMENT
     checked(path, NAME, SHA256[SUPPLEMENT])
-    return tuple(
-        str(np.ravel(c)[0]) for c in _field(load_v5(path, NAME), "stimuli_92objs", path)["category"].ravel()
-    )
+    return tuple(str(np.ravel(c)[0]) for c in _field(load_v5(path, NAME), "stimuli_92objs", path)["category"].ravel())
 
 
 def figure1(root: Path) -> dict[str, np.ndarray]:
@@ -85,21 +81,15 @@ def figure1(root: Path) -> dict[str, np.ndarray]:
     found = {str(e["name"][0]): np.asarray(e["RDM"], dtype=np.float64).ravel() for e in entries}
     expected = {"mIT_674neurons", "hITvisStim_316vx"}
     if set(found) != expected or any(v.shape != (N_STIMULI * (N_STIMULI - 1) // 2,) for v in found.values()):
-        raise not_as_published(
-            path, f"holds the RDMs {sorted(found)}, expected {sorted(expected)} of 4186", NAME
-        )
+        raise not_as_published(path, f"holds the RDMs {sorted(found)}, expected {sorted(expected)} of 4186", NAME)
     return found
 
 
 def _subjects(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
     table = _field(load_v5(path, NAME), "RDMs", path)
     if table.shape != (1, 4, 2):
-        raise not_as_published(
-            path, f"RDMs have shape {table.shape}, expected (1, 4 subjects, 2 sessions)", NAME
-        )
-    rdms = np.stack(
-        [[np.asarray(session["RDM"], dtype=np.float64) for session in subject] for subject in table[0]]
-    )
+        raise not_as_published(path, f"RDMs have shape {table.shape}, expected (1, 4 subjects, 2 sessions)", NAME)
+    rdms = np.stack([[np.asarray(session["RDM"], dtype=np.float64) for session in subject] for subject in table[0]])
     if rdms.shape != (4, 2, N_STIMULI, N_STIMULI):
         raise not_as_published(path, f"RDMs have shape {rdms.shape}, expected (4, 2, 92, 92)", NAME)
     # Named like 'hIT | BE | Session: 1'.

@@ -42,9 +42,10 @@ def place(
     # The side of the field of view in pixels of the stimulus, and its corner from the stimulus's centre.
     field = max(height, width) if degrees is None else width * model_degrees / degrees
     left, top = (width - field) / 2, (height - field) / 2
-    # Padding only as far as the filter can reach: one output pixel beyond the field of view.
+    # Background only where the field of view goes beyond the stimulus, and one output pixel further, as far as the
+    # filter reaches: a stimulus that fills the field has no grey rim.
     reach = field / image_size
-    pad = [max(0, int(np.ceil(reach - corner))) for corner in (top, left)]
+    pad = [int(np.ceil(reach - corner)) if corner < 0 else 0 for corner in (top, left)]
     placed = np.empty((image_size, image_size, 3), dtype=np.float32)
     for channel in range(3):
         padded = np.pad(

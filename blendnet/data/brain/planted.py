@@ -43,9 +43,12 @@ def plant(
 
     Rule. The layer's features are centred, its first `components` principal components are scaled to equal
     variance, and every neuroid is a random direction (standard normal weights) among them. Weights on the
-    raw features would follow the layer's first few components, which neighbouring layers share, so that the
-    planted layer could not be told from its neighbours by anybody; with many more components a neuroid is
-    white over the stimuli and no regression can learn it. Measured: see tests/test_brain_planted.py.
+    raw features would follow the layer's first few components, which neighbouring layers share; with very
+    many components a neuroid is white over the stimuli and no regression can learn it. Measured on
+    untrained ResNet18 and CORnet-Z (64 px, 256 photographs, ridge on half of them, ceiling .7): with 20
+    components the planted layer scored best in 60 of 60 and led the next one by .04 in the median and .018
+    at least; with weights on raw features 60 of 60, .027 and .005; with 40 components .09 and .026, but the
+    planted layer itself reaches .64 only, against .72 with 20.
 
     ceiling: split-half Spearman-Brown reliability, in expectation, of a neuroid's mean over its
     repetitions, which is the correlation of that mean with another such mean. Independent normal noise of

@@ -20,7 +20,7 @@ from blendnet.data.photos import Photo
 from blendnet.errors import BlendnetError
 from blendnet.files import read_json, sha256_file
 
-DOI = ""
+DOI = None
 LICENCE = "not stated in the source: not cleared for redistribution"
 COLLECTION = "cifar10"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

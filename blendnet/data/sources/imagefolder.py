@@ -7,7 +7,7 @@ from blendnet.data.sources._image import SUFFIXES, ImageFile, image_files
 from blendnet.errors import BlendnetError
 
 CLASSES: tuple[str, ...] = ()  # whatever the folders are called: classes(root)
-DOI = ""
+DOI = None
 LICENCE = "yours: the pictures stay where they are"
 COLLECTION = "imagefolder"
 

@@ -1,0 +1,252 @@
+"""The whole chain by the user's commands, on a small profile: every step, reuse, verify, and bad input."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import tables
+from blendnet.training.recipes import recipe
+from pipelines import cli, sheet
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = replace(
+    sheet.DEMO,
+    networks=("cornet_z",),
+    recipe=recipe("modern", epochs=2, epoch_size=128, batch_size=32),
+    image_size=32,
+    n_per_class=24,
+    alphas=(0.3, 0.5),
+    val_per_pair=2,
+    test_per_pair=3,
+    width=100,
+    n_bootstrap=20,
+    n_splits=3,
+    metrics=("pls", "rsa"),
+    planted=sheet.Planted(
+        source="cornet_z-aacn4-blended-s0", layers={"V1": "V1.output", "IT": "IT.output"}, n_stimuli=80, n_neuroids=12
+    ),
+)
+
+
+def blendnet(*arguments: str) -> int:
+    return cli.main(list(arguments))
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    before = sheet.PROFILES["demo"]
+    sheet.PROFILES["demo"] = TINY
+    yield TINY
+    sheet.PROFILES["demo"] = before
+
+
+@pytest.fixture(scope="module")
+def chain(tiny, tmp_path_factory):
+    """Results of `blendnet all` on the small profile."""
+    results = tmp_path_factory.mktemp("results")
+    assert blendnet("all", "--results", str(results)) == 0
+    return results / "demo"
+
+
+def test_all_leaves_tables_figures_and_report(chain):
+    for name in ("scores", "layers", "accuracy", "correlation", "twins"):
+        assert len(tables.read(chain / "tables" / f"{name}.csv", name))
+    figures = {p.name for p in (chain / "figures").iterdir()}
+    assert {p[:-4] for p in figures if p.endswith(".pdf")} == {p[:-4] for p in figures if p.endswith(".png")}
+    assert len(figures) >= 10
+    page = (chain / "report.html").read_text()
+    assert "planted" in page
+    assert "cornet_z-aacn4-blended-s0" in page
+    assert not list(chain.rglob("*.partial"))
+
+
+def test_scores_hold_every_run_chance_row_and_hash(chain):
+    scores = tables.read(chain / "tables" / "scores.csv", "scores")
+    assert set(scores["kind"]) == {"network", "untrained", "pixels", "shuffled"}
+    assert set(scores["region"]) == {"V1", "IT"}
+    networks = scores[scores["kind"] == "network"]
+    assert set(networks["run"]) == {"cornet_z-none-blended-s0", "cornet_z-aacn4-blended-s0"}
+    assert (networks["weights_sha256"].str.len() == 64).all()
+    assert networks.groupby("run")["weights_sha256"].nunique().eq(1).all()
+    assert networks["weights_sha256"].nunique() == 2
+    assert ((networks["lo"] <= networks["score"]) & (networks["score"] <= networks["hi"])).mean() > 0.7
+    np.testing.assert_allclose(networks["optimism"], networks["naive_score"] - networks["score"], atol=1e-5)
+    assert (networks["optimism"] >= -1e-6).all()
+    ceiled = networks.dropna(subset=["score_ceiled"])
+    np.testing.assert_allclose(ceiled["score_ceiled"], ceiled["score"] / ceiled["ceiling"], rtol=1e-4)
+    assert (networks["n_report"] == 40).all()
+
+
+def test_accuracy_counts_match_the_kept_predictions(chain):
+    accuracy = tables.read(chain / "tables" / "accuracy.csv", "accuracy")
+    run = "cornet_z-none-blended-s0"
+    blends = pd.read_csv(chain / "predictions" / run / "blended.csv")
+    assert len(blends) == 28 * 3 * 2
+    classes = [c[2:] for c in blends if c.startswith("p_")]
+    half = blends[np.isclose(blends["alpha"], 0.5)]
+    both = sum(
+        set(row[[f"p_{c}" for c in classes]].astype(float).nlargest(2).index) == {f"p_{row.class_a}", f"p_{row.class_b}"}
+        for _, row in half.iterrows()
+    )
+    found = accuracy[(accuracy["run"] == run) & (accuracy["by"] == "all") & (accuracy["outcome"] == "both")].iloc[0]
+    assert (found["k"], found["n"]) == (both, 28 * 3)
+
+
+def test_second_time_everything_is_reused_and_tables_are_byte_equal(chain, tiny, capsys):
+    before = {p: p.read_bytes() for p in [*(chain / "tables").glob("*.csv"), *(chain / "figures").iterdir()]}
+    stamps = {p: p.stat().st_mtime_ns for p in chain.rglob("weights.safetensors")}
+    capsys.readouterr()
+    assert blendnet("all", "--results", str(chain.parent)) == 0
+    out = capsys.readouterr().out
+    assert out.count("is trained") == 2
+    assert "computed anew" not in out
+    assert {p: p.read_bytes() for p in before} == before
+    assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
+
+
+def test_score_brain_in_two_halves_gives_the_same_table(chain, tiny):
+    path = chain / "tables" / "scores.csv"
+    before = path.read_bytes()
+    for pattern in ("*none*", "*aacn4*"):
+        assert blendnet("score", "--results", str(chain.parent), "--only", pattern, "--force") == 0
+    assert path.read_bytes() == before
+
+
+def test_verify_recomputes_and_finds_a_forged_score(chain, tiny, capsys):
+    assert blendnet("verify", "--results", str(chain.parent), "--n", "2") == 0
+    assert "2 of 2 scores agree" in capsys.readouterr().out
+    path = chain / "tables" / "scores.csv"
+    before = path.read_text()
+    frame = pd.read_csv(path, keep_default_na=False)
+    frame["score"] = [str(float(s) + 0.01) if s != "" else s for s in frame["score"].astype(str)]
+    path.write_text(frame.to_csv(index=False))
+    try:
+        assert blendnet("verify", "--results", str(chain.parent), "--n", "1") == 1
+        assert "DIFFERS" in capsys.readouterr().out
+    finally:
+        path.write_text(before)
+
+
+def test_a_changed_seed_in_the_sheet_changes_the_keys(chain, tiny, capsys):
+    sheet.PROFILES["demo"] = replace(TINY, projection_seed=5)
+    try:
+        capsys.readouterr()
+        assert blendnet("extract", "--results", str(chain.parent), "--only", "*none-untrained*") == 0
+        assert "projection.seed: 0 -> 5" in capsys.readouterr().out
+    finally:
+        sheet.PROFILES["demo"] = TINY
+        assert blendnet("extract", "--results", str(chain.parent), "--only", "*none-untrained*") == 0
+
+
+def line(capsys) -> str:
+    err = [s for s in capsys.readouterr().err.splitlines() if s.startswith("blendnet:")]
+    assert len(err) == 1, err
+    return err[0]
+
+
+def test_unknown_names_suggest_the_nearest(tiny, tmp_path, capsys):
+    assert blendnet("train", "--profile", "foto", "--results", str(tmp_path)) == 1
+    assert "did you mean 'photos'" in line(capsys)
+    assert blendnet("train", "--only", "vgg*", "--results", str(tmp_path)) == 1
+    assert "--only 'vgg*' fits none of 2 runs" in line(capsys)
+    assert blendnet("score", "--recording", "cowley", "--results", str(tmp_path)) == 1
+    assert "did you mean 'cowley2023'" in line(capsys)
+    assert blendnet("train", "--device", "cuda:0", "--results", str(tmp_path)) == 1
+    assert "--device 'cuda:0'" in line(capsys)
+
+
+def test_missing_pieces_name_the_command_that_makes_them(tiny, tmp_path, capsys):
+    assert blendnet("draw", "--results", str(tmp_path)) == 1
+    assert "scores.csv is missing; run `blendnet score --profile demo`" in line(capsys)
+    assert blendnet("score", "--results", str(tmp_path)) == 1
+    assert "blendnet train" in line(capsys)
+    assert list(tmp_path.rglob("*.csv")) == []
+
+
+def test_a_checkpoint_of_another_model_is_refused(chain, tiny, capsys):
+    import shutil
+
+    a, b = (chain / "checkpoints" / f"cornet_z-{k}-blended-s0" for k in ("none", "aacn4"))
+    kept = chain / "kept"
+    shutil.copytree(a, kept)
+    try:
+        shutil.rmtree(a)
+        shutil.copytree(b, a)
+        assert blendnet("predict", "--results", str(chain.parent), "--force", "--only", "*none-blended*") == 1
+        assert "is a checkpoint of another model" in line(capsys)
+    finally:
+        shutil.rmtree(a)
+        kept.rename(a)
+
+
+def test_a_wrong_table_is_one_clear_line(chain, tiny, capsys):
+    path = chain / "tables" / "scores.csv"
+    before = path.read_text()
+    try:
+        path.write_text(before.replace("region", "area", 1))
+        assert blendnet("draw", "--results", str(chain.parent)) == 1
+        assert "scores.csv has no column 'region'" in line(capsys)
+    finally:
+        path.write_text(before)
+
+
+def test_results_that_cannot_be_written_are_one_clear_line(tiny, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert blendnet("train", "--results", str(tmp_path / "file")) == 1
+    assert "is a file, not a folder" in line(capsys)
+
+
+def test_planted_is_refused_outside_the_demo(tmp_path, capsys):
+    assert blendnet("score", "--profile", "photos", "--recording", "planted", "--results", str(tmp_path)) == 1
+    assert "has no planted recording (it is invented data" in line(capsys)
+
+
+def test_drawing_needs_no_torch(chain):
+    code = f"""
+        import sys
+        sys.modules["torch"] = None  # an import of torch now fails
+        from pipelines import cli
+        assert cli.main(["draw", "--results", {str(chain.parent)!r}]) == 0
+        assert cli.main(["report", "--results", {str(chain.parent)!r}]) == 0
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, cwd=ROOT,
+                          check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-1500:]
+
+
+def test_killed_training_and_extraction_resume_to_the_same_tables(chain, tiny, tmp_path):
+    """kill -9 at several moments of `blendnet all`; in the end the tables are those of the undisturbed run."""
+    code = f"""
+        from dataclasses import replace
+        from pipelines import cli, sheet
+        from tests.test_pipeline import TINY
+        sheet.PROFILES["demo"] = TINY
+        raise SystemExit(cli.main(["all", "--results", {str(tmp_path)!r}]))
+    """
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    killed = 0
+    for wait in (9.0, 12.0, 15.0):
+        process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, env=env,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        time.sleep(wait)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            killed += 1
+        process.wait()
+    assert killed >= 1
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, env=env, capture_output=True,
+                          text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-1500:]
+    for name in ("scores", "layers", "accuracy", "correlation", "twins"):
+        assert (tmp_path / "demo" / "tables" / f"{name}.csv").read_bytes() == (
+            chain / "tables" / f"{name}.csv"
+        ).read_bytes(), name
