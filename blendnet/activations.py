@@ -74,9 +74,7 @@ def read_layers(
             handle.remove()
     silent = [layer for layer in layers if layer not in out]
     if silent:
-        raise BlendnetError(
-            f"layer {silent[0]!r} did not run in a forward pass; choose another readout layer"
-        )
+        raise BlendnetError(f"layer {silent[0]!r} did not run in a forward pass; choose another readout layer")
     return out
 
 
@@ -133,9 +131,7 @@ def extract(
     start = _resume_point(partial, wanted, force)
     arrays: dict[str, np.memmap] = {}
     began = time.perf_counter()
-    bar = tqdm(
-        total=n, initial=start, desc=f"  {folder.name}", unit="stimulus", disable=not progress, leave=False
-    )
+    bar = tqdm(total=n, initial=start, desc=f"  {folder.name}", unit="stimulus", disable=not progress, leave=False)
     try:
         for first in range(start, n, batch_size):
             stop = min(n, first + batch_size)
@@ -166,9 +162,7 @@ def extract(
         model.train(was_training)
     arrays.clear()
     (partial / "progress.json").unlink()
-    write_json(
-        partial / KEY, {"key": wanted, "sha256": digest, "n_stimuli": n, "stimulus_id": list(stimulus_ids)}
-    )
+    write_json(partial / KEY, {"key": wanted, "sha256": digest, "n_stimuli": n, "stimulus_id": list(stimulus_ids)})
     if folder.exists():
         shutil.rmtree(folder)
     partial.rename(folder)

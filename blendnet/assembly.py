@@ -41,9 +41,7 @@ def check(assembly: xr.DataArray) -> None:
         ids = assembly[coord].values
         unique, counts = np.unique(ids, return_counts=True)
         if counts.size and counts.max() > 1:
-            raise BlendnetError(
-                f"{coord} {unique[counts.argmax()]!r} occurs {counts.max()} times; ids must be unique"
-            )
+            raise BlendnetError(f"{coord} {unique[counts.argmax()]!r} occurs {counts.max()} times; ids must be unique")
     bad = ~np.isfinite(assembly.values)
     if bad.any():
         neuroids = assembly["neuroid_id"].values[bad.any(axis=0)]
@@ -75,7 +73,7 @@ def save(assembly: xr.DataArray, path: Path) -> None:
         arrays[f"{coord.dims[0]}/{name}"] = coord.values.astype(str)
     with atomic(path) as partial, open(partial, "wb") as handle:
         # Given an open file numpy adds no suffix, so that the name stays ours.
-        np.savez(handle, **arrays)  # type: ignore[arg-type]
+        np.savez(handle, **arrays)
 
 
 def load(path: Path) -> xr.DataArray:
@@ -84,9 +82,7 @@ def load(path: Path) -> xr.DataArray:
         with np.load(path, allow_pickle=False) as arrays:
             content = dict(arrays)
         coords = {k.split("/", 1)[1]: (k.split("/", 1)[0], v) for k, v in content.items() if "/" in k}
-        assembly = xr.DataArray(
-            content["values"], dims=DIMS, coords=coords, name=str(content["name"]) or None
-        )
+        assembly = xr.DataArray(content["values"], dims=DIMS, coords=coords, name=str(content["name"]) or None)
     except FileNotFoundError as error:
         raise BlendnetError(f"{path} is missing; run blendnet extract first") from error
     except Exception as error:  # numpy raises half a dozen types for a broken archive

@@ -34,9 +34,7 @@ def weights_sha256(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def save_tensors(
-    path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None
-) -> None:
+def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write tensors (any device, any layout) and string metadata into one safetensors file, atomically."""
     # A clone parts tensors that share storage, which the format refuses.
     plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
@@ -79,9 +77,7 @@ def load_meta(folder: Path) -> dict[str, Any]:
     meta = read_json(folder / META)
     missing = {"run", "classes", "image_size", "weights_file_sha256"} - set(meta)
     if missing:
-        raise BlendnetError(
-            f"{folder / META} lacks {', '.join(sorted(missing))}; it is not a blendnet checkpoint"
-        )
+        raise BlendnetError(f"{folder / META} lacks {', '.join(sorted(missing))}; it is not a blendnet checkpoint")
     return meta
 
 

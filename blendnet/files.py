@@ -83,9 +83,7 @@ def read_json(path: Path | str) -> Any:
     except FileNotFoundError as error:
         raise BlendnetError(f"{path} is missing") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BlendnetError(
-            f"{path} is not valid JSON ({error}); delete it and run the step again"
-        ) from error
+        raise BlendnetError(f"{path} is not valid JSON ({error}); delete it and run the step again") from error
 
 
 def sha256_file(path: Path | str) -> str:

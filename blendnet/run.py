@@ -7,9 +7,7 @@ from typing import Any
 from blendnet.errors import BlendnetError
 
 TRAININGS = ("blended", "regular", "untrained", "imagenet")
-_ID = re.compile(
-    r"^(?P<network>[a-z0-9_:.]+)-(?P<attention>[a-z]+)(?P<heads>\d*)-(?P<training>[a-z]+)-s(?P<seed>\d+)$"
-)
+_ID = re.compile(r"^(?P<network>[a-z0-9_:.]+)-(?P<attention>[a-z]+)(?P<heads>\d*)-(?P<training>[a-z]+)-s(?P<seed>\d+)$")
 
 
 @dataclass(frozen=True)
@@ -31,9 +29,7 @@ class Run:
         if self.training not in TRAININGS:
             raise BlendnetError(f"training {self.training!r} is not one of {', '.join(TRAININGS)}")
         if (self.attention == "none") != (self.heads == 0):
-            raise BlendnetError(
-                f"{self.network}: attention {self.attention!r} does not go with {self.heads} heads"
-            )
+            raise BlendnetError(f"{self.network}: attention {self.attention!r} does not go with {self.heads} heads")
 
     @property
     def id(self) -> str:

@@ -27,16 +27,14 @@ def parser() -> argparse.ArgumentParser:
     main = argparse.ArgumentParser(
         prog="blendnet",
         description="Does attention make a CNN see superimposed objects better, and more like the brain?",
-        epilog="The science (networks, recipes, recordings, metrics) is in pipelines/sheet.py; flags say which and where.",
+        epilog="The science (networks, recipes, recordings, metrics) is in pipelines/sheet.py; flags say which, where.",
     )
     main.add_argument("--version", action="version", version=f"blendnet {__version__}")
     verbs = main.add_subparsers(dest="verb", required=True, metavar="VERB")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--profile", default=os.environ.get("PROFILE") or "demo",
-                        help="experiment of the sheet: demo, cifar10, photos, blendeduibk, paper (default: demo)")  # fmt: skip
-    common.add_argument(
-        "--only", default="*", metavar="PATTERN", help="runs whose id fits, e.g. 'resnet18-*'"
-    )
+                        help="demo, cifar10, photos, blendeduibk or paper (default: demo)")  # fmt: skip
+    common.add_argument("--only", default="*", metavar="PATTERN", help="runs whose id fits, e.g. 'resnet18-*'")
     common.add_argument("--force", action="store_true", help="compute again what is stored and up to date")
     common.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
     common.add_argument("--results", type=Path, default=Path("results"), metavar="DIR",
@@ -70,9 +68,7 @@ def main(argv: list[str] | None = None) -> int:
         print("blendnet: interrupted; the same command goes on where it was", file=sys.stderr)
         return 130
     except MemoryError:
-        print(
-            "blendnet: error: out of memory; lower batch_size or width in pipelines/sheet.py", file=sys.stderr
-        )
+        print("blendnet: error: out of memory; lower batch_size or width in pipelines/sheet.py", file=sys.stderr)
         return 1
     except OSError as error:
         from blendnet.files import write_error

@@ -1,9 +1,8 @@
 """blendnet data check | show | fetch."""
 
-from blendnet.data.contact_sheet import contact_sheet
-
 from blendnet.data import fetch as fetching
 from blendnet.data import photoset
+from blendnet.data.contact_sheet import contact_sheet
 from blendnet.errors import BlendnetError
 from pipelines import photographs, recordings
 from pipelines.context import Context, say
@@ -16,27 +15,21 @@ def data(context: Context, action: str, names: list[str]) -> None:
 
 def check(context: Context) -> None:
     """What photographs and recordings are there: counts by class and split, hashes, broken files."""
-    report = photoset.check(photographs.index(context.profile, context.data))
+    p = context.profile
+    report = photoset.check(
+        photographs.index(p, context.data), classes=p.classes, split_seed=p.split_seed, fractions=p.fractions,
+        fixed_splits=photographs.fixed_splits(p, context.data), progress=context.progress,
+    )  # fmt: skip
     say(str(report))
     if report.broken:
         raise BlendnetError(f"{len(report.broken)} broken image files, listed above; delete or replace them")
-    photos = photographs.load(context)
-    for split in ("train", "val", "test"):
-        counts = [
-            int(((photos.split == split) & (photos.labels.numpy() == i)).sum())
-            for i in range(len(photos.classes))
-        ]
-        say(f"{split:5} {sum(counts):6}  " + "  ".join(f"{c} {n}" for c, n in zip(photos.classes, counts)))
-    say(f"photo set sha256 {photos.sha256}")
     for name in recordings.names(context):
         if name == "planted":
             say("planted: invented responses, made when they are scored")
             continue
         for r in recordings.load_one(name, context.data):
             what = f"{len(r.subjects)} RDMs" if r.rdm_only else f"{len(r.neuroid_ids)} neuroids"
-            say(
-                f"{r.name}: {r.region}, {what}, {len(r.stimuli)} stimuli, sha256 {r.sha256[:12]}, doi {r.doi}"
-            )
+            say(f"{r.name}: {r.region}, {what}, {len(r.stimuli)} stimuli, sha256 {r.sha256[:12]}, doi {r.doi}")
 
 
 def show(context: Context) -> None:
@@ -53,6 +46,13 @@ def fetch(context: Context, names: list[str]) -> None:
     wanted = list(names) or needed(context)
     for name in wanted:
         say(f"{name}: {fetching.fetch(name, context.data, progress=context.progress)}")
+
+
+def bring(context: Context) -> None:
+    """Fetch what the profile needs where it says `fetch=True`; what is there already is left as it is."""
+    if context.profile.fetch:
+        for name in needed(context):
+            fetching.fetch(name, context.data, progress=True)
 
 
 def needed(context: Context) -> list[str]:

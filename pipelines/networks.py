@@ -45,17 +45,17 @@ def ready(context: Context, run: Run) -> nn.Module:
 def _imagenet(data: Path, run: Run, model: nn.Module) -> None:
     name, prefix = IMAGENET.get(run.network, (None, ""))
     if name is None:
+        raise BlendnetError(f"no ImageNet weights are known for {run.network!r} (there are: {', '.join(IMAGENET)})")
+    # Data folders are often read-only; then the weights lie in the working folder's own data/.
+    path = next((p for p in (data / name, Path("data") / name) if p.exists()), None)
+    if path is None:
         raise BlendnetError(
-            f"no ImageNet weights are known for {run.network!r} (there are: {', '.join(IMAGENET)})"
+            f"{data / name} is missing; get it with: blendnet data fetch {run.network} --data data "
+            "(the positive control of the profile needs it)"
         )
-    path = data / name
-    if not path.exists():
-        raise BlendnetError(f"{path} is missing; get it with: blendnet data fetch {run.network}")
     found = sha256_file(path)
     if not found.startswith(prefix):
-        raise BlendnetError(
-            f"{path} has sha256 {found[:8]}…, expected {prefix}…; delete it and fetch it again"
-        )
+        raise BlendnetError(f"{path} has sha256 {found[:8]}…, expected {prefix}…; delete it and fetch it again")
     checkpoint.load_strictly(model, torch.load(path, map_location="cpu", weights_only=True), path)
 
 

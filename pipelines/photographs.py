@@ -21,9 +21,7 @@ def index(profile: Profile, data: Path) -> list[Photo]:
     for name in profile.sources:
         source = sources.load(name)
         if name == "procedural":
-            photos += source.index(
-                n_per_class=profile.n_per_class, size=profile.image_size, seed=profile.split_seed
-            )
+            photos += source.index(n_per_class=profile.n_per_class, size=profile.image_size, seed=profile.split_seed)
         else:
             photos += source.index(data)
     photos = [p for p in photos if p.class_name in profile.classes]
@@ -34,6 +32,16 @@ def index(profile: Profile, data: Path) -> list[Photo]:
             f"fetch them (blendnet data fetch) or point --data at them"
         )
     return photos
+
+
+def fixed_splits(profile: Profile, data: Path) -> dict[str, str] | None:
+    """image id -> split, where a source of the profile brings its own division (blendeduibk); else None."""
+    fixed: dict[str, str] = {}
+    for name in profile.sources:
+        splits = getattr(sources.load(name), "splits", None)
+        if splits is not None:
+            fixed |= splits(data)
+    return fixed or None
 
 
 def load(context: Context, image_size: int | None = None) -> PhotoSet:
@@ -56,15 +64,8 @@ class _Profile:
 
 
 @cache
-def _load(
-    _name: str, data: Path, results: Path, image_size: int, progress: bool, holder: _Profile
-) -> PhotoSet:
+def _load(_name: str, data: Path, results: Path, image_size: int, progress: bool, holder: _Profile) -> PhotoSet:
     profile = holder.profile
-    fixed: dict[str, str] = {}
-    for name in profile.sources:
-        splits = getattr(sources.load(name), "splits", None)
-        if splits is not None:
-            fixed |= splits(data)
     return photoset.load(
         index(profile, data),
         image_size=image_size,
@@ -75,7 +76,7 @@ def _load(
         cache=results / "cache",
         limit_per_class=profile.limit_per_class,
         progress=progress,
-        fixed_splits=fixed or None,
+        fixed_splits=fixed_splits(profile, data),
     )
 
 

@@ -50,10 +50,10 @@ def _predict_run(context: Context, run: Run, photos: PhotoSet, manifest: pd.Data
     with tqdm(total=len(manifest) + len(index), desc=f"  {run.id}", unit="image", disable=not context.progress,
               leave=False) as bar:  # fmt: skip
         blends = evaluate.outputs(
-            model, evaluate.blend_images(photos, manifest), len(manifest), device=device, tick=bar.update
+            model, evaluate.blend_images(photos, manifest), len(manifest), device=device, tick=lambda k: bar.update(k)
         )
         single = evaluate.outputs(
-            model, evaluate.regular_images(photos, index), len(index), device=device, tick=bar.update
+            model, evaluate.regular_images(photos, index), len(index), device=device, tick=lambda k: bar.update(k)
         )
     collection = dict(zip(photos.image_ids, photos.collections))
     frame = manifest.assign(
@@ -94,14 +94,10 @@ def gather(context: Context) -> None:
             missing.append(run.id)
             continue
         info = read_json(folder / "key.json")
-        frames = [
-            pd.read_csv(folder / f"{test}.csv", keep_default_na=False) for test in ("blended", "regular")
-        ]
+        frames = [pd.read_csv(folder / f"{test}.csv", keep_default_na=False) for test in ("blended", "regular")]
         rows.append(accuracy.aggregate(frames, run, parameters=info["parameters"], flops=info["flops"]))
     if missing:
-        say(
-            f"  accuracy.csv holds {len(rows)} of {len(runs)} runs; not predicted yet: {', '.join(missing[:4])}"
-        )
+        say(f"  accuracy.csv holds {len(rows)} of {len(runs)} runs; not predicted yet: {', '.join(missing[:4])}")
     table = pd.concat(rows, ignore_index=True)
     tables.write(table, context.tables / "accuracy.csv")
     _source_control(context)

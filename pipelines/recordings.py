@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from blendnet.data.brain.placement import place
 
 from blendnet import activations
 from blendnet.data import brain
 from blendnet.data.brain import planted as planting
+from blendnet.data.brain.placement import place
 from blendnet.data.brain.recording import Recording, Stimuli
 from blendnet.data.sources import procedural
 from blendnet.errors import BlendnetError, unknown
@@ -38,9 +38,7 @@ def load(context: Context) -> list[Recording]:
     for name in names(context):
         found += planted(context) if name == "planted" else load_one(name, context.data)
     if context.recording:
-        found = [
-            r for r in found if any(r.name == n or r.name.startswith(n + "-") for n in context.recording)
-        ]
+        found = [r for r in found if any(r.name == n or r.name.startswith(n + "-") for n in context.recording)]
     if not found:
         raise BlendnetError(f"no recording fits --recording {', '.join(context.recording)}")
     return found

@@ -50,20 +50,16 @@ def metrics_for(context: Context, recording: Recording) -> tuple[str, ...]:
 
 
 def inputs(context: Context, run: Run | None, recording: Recording) -> tuple[dict[str, np.ndarray], str, str]:
-    """Features of each layer {layer: (n_stimuli, width)} in the recording's order, their key's hash, the weights' hash."""
+    """{layer: features (n_stimuli, width)} in the recording's order, the hash of their key, the hash of the weights."""
     if run is None:
         features, digest = extract.pixels(context, recording.stimuli)
         return {extract.PIXELS: features}, digest, ""
     folder = extract.folder(context, run, recording.stimuli)
     if not activations.is_stored(folder):
-        raise BlendnetError(
-            f"{run.id} has no activations on {recording.stimuli.name}; run blendnet extract first"
-        )
+        raise BlendnetError(f"{run.id} has no activations on {recording.stimuli.name}; run blendnet extract first")
     stored = read_json(folder / activations.KEY)
     if stored["stimulus_id"] != list(recording.stimuli.ids):
-        raise BlendnetError(
-            f"{folder} is about other stimuli than {recording.name}; run blendnet extract --force"
-        )
+        raise BlendnetError(f"{folder} is about other stimuli than {recording.name}; run blendnet extract --force")
     xs = {layer: activations.load_layer(folder, layer) for layer in models.layers(run.network)}
     return xs, stored["sha256"], networks.weights(context, run)
 
@@ -104,16 +100,14 @@ def score_run(context: Context, run: Run | None, recording: Recording) -> None:
     say(f"  {recording.name} {recording.region}: {best}")
 
 
-def compute(
-    context: Context, run: Run | None, recording: Recording, xs: dict[str, np.ndarray]
-) -> dict[str, Any]:
+def compute(context: Context, run: Run | None, recording: Recording, xs: dict[str, np.ndarray]) -> dict[str, Any]:
     """Rows of scores.csv and layers.csv for one run and recording; pure: reads and writes nothing."""
     p = context.profile
     about = _about(context, run) | {"recording": recording.name, "region": recording.region}
     groups = recording.stimuli.groups
     split = halves(len(recording.stimuli), seed=p.score_seed, groups=groups)
     brain: dict[str, Any] = {"rdms": recording.rdms} if recording.rdm_only else {"y": recording.mean()}
-    how = {"n_splits": p.n_splits, "test_size": p.split_test, "seed": p.score_seed, "groups": groups}
+    how: dict[str, Any] = {"n_splits": p.n_splits, "test_size": p.split_test, "seed": p.score_seed, "groups": groups}
     depth = {layer: i / max(1, len(xs) - 1) for i, layer in enumerate(xs)}
     rows: list[dict[str, Any]] = []
     layers: list[dict[str, Any]] = []
@@ -134,9 +128,7 @@ def compute(
         })  # fmt: skip
         if run is not None:
             rows.append(
-                common
-                | {"kind": "shuffled"}
-                | _shuffled(context, recording, xs[found.layer], metric, split[1])
+                common | {"kind": "shuffled"} | _shuffled(context, recording, xs[found.layer], metric, split[1])
             )
         # Intervals of the map are left out: they would cost more than all the claims together.
         for layer, s in profile(xs, **brain, metric=metric, n_boot=0, **how).items():
@@ -167,43 +159,39 @@ def _planted_layer(recording: Recording) -> str:
     return f"{recording.about['source_run']}:{recording.about['planted_layer']}"
 
 
-def _ceiling(
-    recording: Recording, metric: str, half: np.ndarray, n_boot: int, seed: int
-) -> dict[str, float | None]:
+def _ceiling(recording: Recording, metric: str, half: np.ndarray, n_boot: int, seed: int) -> dict[str, float | None]:
     """Ceiling of the reported half with its interval, None where the recording has none.
 
     Regressions: median over neuroids of the split-half reliability; RSA of trials: that of the RDM; RSA of several
     subjects: the lower bound, with lower and upper bound as its range (Nili et al. 2014).
     """
-    none = {"ceiling": None, "ceiling_lo": None, "ceiling_hi": None}
+    none: dict[str, float | None] = {"ceiling": None, "ceiling_lo": None, "ceiling_hi": None}
     method = "whitened" if metric == "rsa_whitened" else "spearman"
     if recording.rdms is not None:
         lower, upper = subjects_ceiling(subset(recording.rdms, half), method)
-        return none if math.isnan(lower) else {"ceiling": lower, "ceiling_lo": lower, "ceiling_hi": upper}
+        if math.isnan(lower):
+            return none
+        return {"ceiling": lower, "ceiling_lo": lower, "ceiling_hi": upper}
     assert recording.trials is not None
     trials, groups = recording.trials[half], recording.stimuli.groups[half]
     if trials.shape[1] < 2:
         return none
     if metric in REGRESSIONS:
-        value = with_interval(
-            split_half(trials, seed=seed, n_boot=0, groups=groups).value, n=n_boot, seed=seed
-        )
+        value = with_interval(split_half(trials, seed=seed, n_boot=0, groups=groups).value, n=n_boot, seed=seed)
     else:
         value = split_half_rdm(trials, method=method, seed=seed, n_boot=max(1, n_boot // 10), groups=groups)
-    return none if math.isnan(value.value) else {
-        "ceiling": value.value, "ceiling_lo": value.lo, "ceiling_hi": value.hi,
-    }  # fmt: skip
+    if math.isnan(value.value):
+        return none
+    return {"ceiling": value.value, "ceiling_lo": value.lo, "ceiling_hi": value.hi}
 
 
-def _shuffled(
-    context: Context, recording: Recording, x: np.ndarray, metric: str, half: np.ndarray
-) -> dict[str, Any]:
+def _shuffled(context: Context, recording: Recording, x: np.ndarray, metric: str, half: np.ndarray) -> dict[str, Any]:
     """The chance row: the same layer with its stimuli in a random order, scored on the same half."""
     p = context.profile
     order = np.random.default_rng([p.score_seed, 7]).permutation(len(half))
     brain: dict[str, Any]
     if recording.rdm_only:
-        brain = {"rdms": subset(np.atleast_2d(recording.rdms), half)}
+        brain = {"rdms": subset(np.asarray(recording.rdms), half)}
     else:
         brain = {"y": recording.mean()[half]}
     s = layer_score(

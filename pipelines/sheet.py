@@ -64,6 +64,7 @@ class Profile:
     test_per_pair: int = 20
     alphas: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     planted: Planted | None = None
+    fetch: bool = False  # fetch photographs and recordings by itself before training
     caveats: tuple[str, ...] = field(default=())
 
     def size_of(self, run: Run) -> int:
@@ -140,10 +141,11 @@ CIFAR10 = Profile(
     classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     limit_per_class=1500,
     networks=("resnet18", "cornet_z"),
-    recipe=recipe("modern", epochs=12, epoch_size=6400, lr=1e-3, precision="bfloat16"),
+    recipe=recipe("modern", epochs=8, epoch_size=5120, lr=1e-3, precision="bfloat16"),
     image_size=48,
     seeds=(0,),
     recordings=("kriegeskorte2008",),
+    fetch=True,
     metrics=("rsa",),
     width=1000,
     val_per_pair=10,

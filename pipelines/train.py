@@ -3,11 +3,13 @@
 from blendnet.training.loop import train as train_run
 from pipelines import networks, photographs
 from pipelines.context import Context, say
+from pipelines.data import bring
 
 
 def train(context: Context) -> None:
     """Train every selected run that is not trained yet; killed, it goes on where it was."""
     profile = context.profile
+    bring(context)
     runs = context.select(profile.trained_runs())
     held_out = frozenset(
         (profile.classes.index(a), profile.classes.index(b)) for a, b in (sorted(p) for p in profile.held_out)

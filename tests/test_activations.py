@@ -14,9 +14,7 @@ LAYERS = ("0", "2")
 
 def net() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3), nn.Flatten(), nn.Linear(2 * 144, 3)
-    )
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3), nn.Flatten(), nn.Linear(2 * 144, 3))
 
 
 def images(n: int) -> torch.Tensor:
@@ -40,18 +38,14 @@ def test_stored_equals_projected_direct_forward(tmp_path):
     for layer, direct in (("0", first), ("2", second)):
         dense = sparse_projection(direct[0].numel(), 50, 0).to_dense().numpy()
         expected = direct.flatten(1).numpy() @ dense.T
-        np.testing.assert_allclose(
-            activations.load_layer(tmp_path / "a", layer), expected, rtol=1e-4, atol=1e-4
-        )
+        np.testing.assert_allclose(activations.load_layer(tmp_path / "a", layer), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_small_layers_are_kept_whole(tmp_path):
     model, x = net().eval(), images(5)
     run(tmp_path / "a", model, x, width=10_000)
     with torch.inference_mode():
-        np.testing.assert_array_equal(
-            activations.load_layer(tmp_path / "a", "0"), model[0](x).flatten(1).numpy()
-        )
+        np.testing.assert_array_equal(activations.load_layer(tmp_path / "a", "0"), model[0](x).flatten(1).numpy())
 
 
 def test_projection_keeps_inner_products_in_expectation():

@@ -25,9 +25,7 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-def make(
-    in_channels=5, out_channels=20, kernel_size=3, *, dk=8, dv=12, num_heads=4, map_size=(3, 5), seed=0, **kw
-):
+def make(in_channels=5, out_channels=20, kernel_size=3, *, dk=8, dv=12, num_heads=4, map_size=(3, 5), seed=0, **kw):
     """A small float64 layer whose biases and tables are not zero."""
     generator = torch.Generator().manual_seed(seed)
     layer = AAConv2d(
@@ -139,9 +137,7 @@ def explicit(layer, x):
     (height, width), heads = layer.map_size, layer.num_heads
     n, dkh = height * width, layer.dk // layer.num_heads
     qkv = layer.qkv(x).flatten(2).transpose(1, 2)  # (B, N, 2 dk + dv); stride 1, 'same' padding only
-    q, k, v = (
-        t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in qkv.split((layer.dk, layer.dk, layer.dv), -1)
-    )
+    q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in qkv.split((layer.dk, layer.dk, layer.dv), -1))
     token = torch.arange(n)
     dy = (token[None] // width) - (token[:, None] // width) + height - 1
     dx = (token[None] % width) - (token[:, None] % width) + width - 1

@@ -16,9 +16,7 @@ META = {"run": "r", "classes": ["a", "b"], "image_size": 8}
 
 def net(width: int = 3) -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.Flatten(), nn.Linear(width * 36, 2)
-    )
+    return nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.Flatten(), nn.Linear(width * 36, 2))
 
 
 def test_round_trip_is_bit_equal(tmp_path):
@@ -47,9 +45,7 @@ def test_checkpoint_of_another_model_is_one_clear_line(tmp_path):
     checkpoint.save(tmp_path, net(3), dict(META))
     target = net(4)
     before = checkpoint.weights_sha256(target)
-    with pytest.raises(
-        BlendnetError, match="checkpoint of another model.*0.weight is \\(3, 3, 3, 3\\), not \\(4"
-    ) as e:
+    with pytest.raises(BlendnetError, match="checkpoint of another model.*0.weight is \\(3, 3, 3, 3\\), not \\(4") as e:
         checkpoint.load(tmp_path, target)
     assert "\n" not in str(e.value)
     assert checkpoint.weights_sha256(target) == before

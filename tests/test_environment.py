@@ -9,9 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def pins(text: str) -> dict[str, str]:
-    return {
-        k.lower(): v for k, v in re.findall(r"^\s*(?:- )?([A-Za-z0-9_.\-]+)==([^\s;\\]+)", text, re.MULTILINE)
-    }
+    return {k.lower(): v for k, v in re.findall(r"^\s*(?:- )?([A-Za-z0-9_.\-]+)==([^\s;\\]+)", text, re.MULTILINE)}
 
 
 def test_lock_has_hashes_and_no_addresses():
@@ -36,27 +34,19 @@ def test_environment_yml_has_the_pins_of_the_lock():
 
 
 def test_everything_imports_together():
-    names = (
-        "torch torchvision brainscore_vision rsatoolbox numpy scipy xarray matplotlib seaborn h5py sklearn"
-    )
+    names = "torch torchvision brainscore_vision rsatoolbox numpy scipy xarray matplotlib seaborn h5py sklearn"
     code = "import os; os.environ['BS_INSTALL_DEPENDENCIES'] = 'no'\n"
     code += "\n".join(f"import {n}" for n in names.split())
     code += "\nfrom torchvision.ops import nms\nfrom rsatoolbox.rdm import calc_rdm\nprint('together')"
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip().endswith("together")
 
 
 def test_no_registry_host_is_named_in_the_repository():
-    tracked = subprocess.run(
-        ["git", "-C", str(ROOT), "ls-files"], capture_output=True, text=True, check=True
-    ).stdout
+    tracked = subprocess.run(["git", "-C", str(ROOT), "ls-files"], capture_output=True, text=True, check=True).stdout
     hosts = re.compile(
-        "|".join(
-            (r"pypi" + r"\.org", r"pythonhosted" + r"\.org", r"registry\.npm" + "js", r"deb\.deb" + "ian")
-        )
+        "|".join((r"pypi" + r"\.org", r"pythonhosted" + r"\.org", r"registry\.npm" + "js", r"deb\.deb" + "ian"))
     )
     found = []
     for name in tracked.split():

@@ -53,9 +53,7 @@ def test_forward_backward_and_readouts(name, kind):
     model = models.build(name, attention=kind, image_size=size(name)).train()
     seen = []
     for layer in models.layers(name):
-        model.get_submodule(layer).register_forward_hook(
-            lambda m, i, out, layer=layer: seen.append((layer, out))
-        )
+        model.get_submodule(layer).register_forward_hook(lambda m, i, out, layer=layer: seen.append((layer, out)))
     out = model(images(name))
     assert out.shape == (2, 8)
     assert out.dtype == torch.float32
@@ -138,9 +136,7 @@ def test_twins_have_maps_of_equal_shape_everywhere(name, kind):
     for model in (built(name, "none"), built(name, kind)):
         found = {}
         hooks = [
-            model.get_submodule(n).register_forward_hook(
-                lambda m, i, o, n=n, found=found: found.update({n: o.shape})
-            )
+            model.get_submodule(n).register_forward_hook(lambda m, i, o, n=n, found=found: found.update({n: o.shape}))
             for n in layers
         ]
         with torch.no_grad():
@@ -215,9 +211,7 @@ def test_an_attention_twin_at_another_size_says_so():
 @pytest.mark.parametrize("name", models.names())
 def test_too_small_an_image(name):
     least = models.min_image_size(name)
-    with pytest.raises(
-        BlendnetError, match=f"image size {least - 1} is too small for {name}; choose {least} px"
-    ):
+    with pytest.raises(BlendnetError, match=f"image size {least - 1} is too small for {name}; choose {least} px"):
         models.build(name, image_size=least - 1)
     with torch.no_grad():
         assert models.build(name, image_size=least).eval()(images(name, 1, least)).shape == (1, 8)

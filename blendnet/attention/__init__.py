@@ -24,7 +24,5 @@ def load(name: str) -> ModuleType:
     if name not in names():
         raise unknown("attention", name, names())
     if name == "none":
-        raise BlendnetError(
-            "attention 'none' replaces nothing and has no file; choose another kind to load one"
-        )
+        raise BlendnetError("attention 'none' replaces nothing and has no file; choose another kind to load one")
     return import_module(f"{__name__}.{name}")

@@ -168,8 +168,7 @@ class AAConv2d(nn.Module):
         (height, width), heads = self.map_size, self.num_heads
         qkv = self.qkv(self._centres(x)).flatten(2)  # (B, 2 dk + dv, N)
         q, k, v = (
-            part.unflatten(1, (heads, -1)).transpose(-1, -2)
-            for part in qkv.split((self.dk, self.dk, self.dv), 1)
+            part.unflatten(1, (heads, -1)).transpose(-1, -2) for part in qkv.split((self.dk, self.dk, self.dv), 1)
         )
         q = q * (self.dk // heads) ** -0.5
         grid = q.unflatten(2, (height, width))  # (B, heads, H, W, dkh)
@@ -193,8 +192,7 @@ class AAConv2d(nn.Module):
             found = tuple(out.shape[2:])
         else:
             found = tuple(
-                (x.shape[2 + a] + 2 * self.padding[a] - self.kernel_size[a]) // self.stride[a] + 1
-                for a in (0, 1)
+                (x.shape[2 + a] + 2 * self.padding[a] - self.kernel_size[a]) // self.stride[a] + 1 for a in (0, 1)
             )
         if found != self.map_size:
             raise BlendnetError(
@@ -219,15 +217,8 @@ def replace(
     equal wherever they can; the rest is drawn from `generator` (a CPU generator). map_size: (H, W) of conv's
     output. Raises BlendnetError for grouped, dilated or not zero-padded convolutions.
     """
-    if (
-        conv.groups != 1
-        or conv.dilation != (1, 1)
-        or conv.padding_mode != "zeros"
-        or isinstance(conv.padding, str)
-    ):
-        raise BlendnetError(
-            f"{conv} is grouped, dilated or specially padded; aacn replaces plain convolutions only"
-        )
+    if conv.groups != 1 or conv.dilation != (1, 1) or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
+        raise BlendnetError(f"{conv} is grouped, dilated or specially padded; aacn replaces plain convolutions only")
     new = AAConv2d(
         conv.in_channels,
         conv.out_channels,
@@ -285,26 +276,18 @@ def _relative_index(length: int) -> Tensor:
 def _pair(what: str, value: int | Sequence[int], least: int) -> tuple[int, int]:
     pair = (value, value) if isinstance(value, int) else tuple(value)
     if len(pair) != 2 or not all(isinstance(v, int) and v >= least for v in pair):
-        raise BlendnetError(
-            f"{what} {value!r} is not a whole number >= {least}, nor a (height, width) of two"
-        )
+        raise BlendnetError(f"{what} {value!r} is not a whole number >= {least}, nor a (height, width) of two")
     return pair
 
 
 def _check_channels(in_channels: int, out_channels: int, dk: int, dv: int, heads: int) -> None:
     if in_channels < 1 or dk < 1 or dv < 1 or heads < 1:
-        raise BlendnetError(
-            f"in_channels {in_channels}, dk {dk}, dv {dv} and heads {heads} must all be 1 or more"
-        )
+        raise BlendnetError(f"in_channels {in_channels}, dk {dk}, dv {dv} and heads {heads} must all be 1 or more")
     for what, value in (("dk", dk), ("dv", dv)):
         if value % heads:
-            raise BlendnetError(
-                f"{what} {value} is not shared evenly by {heads} heads; choose heads that divide it"
-            )
+            raise BlendnetError(f"{what} {value} is not shared evenly by {heads} heads; choose heads that divide it")
     if dv >= out_channels:
-        raise BlendnetError(
-            f"dv {dv} leaves the convolution none of {out_channels} channels; choose a smaller dv"
-        )
+        raise BlendnetError(f"dv {dv} leaves the convolution none of {out_channels} channels; choose a smaller dv")
 
 
 def _by(size: Sequence[int]) -> str:

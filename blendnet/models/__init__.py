@@ -59,9 +59,7 @@ def build(
     network = load(name)
     size = network.IMAGE_SIZE if image_size is None else image_size
     if size < network.MIN_IMAGE_SIZE:
-        raise BlendnetError(
-            f"image size {size} is too small for {name}; choose {network.MIN_IMAGE_SIZE} px or more"
-        )
+        raise BlendnetError(f"image size {size} is too small for {name}; choose {network.MIN_IMAGE_SIZE} px or more")
     if n_classes < 1:
         raise BlendnetError(f"n_classes {n_classes} for {name} is not a number of classes; choose 1 or more")
     plain = _twins.plain(network, n_classes, seed)

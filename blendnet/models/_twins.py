@@ -32,9 +32,7 @@ def with_attention(
     for site in network.SITES:
         conv = model.get_submodule(site)
         if not isinstance(conv, nn.Conv2d):
-            raise BlendnetError(
-                f"site {site} is a {type(conv).__name__}; SITES may name nn.Conv2d modules only"
-            )
+            raise BlendnetError(f"site {site} is a {type(conv).__name__}; SITES may name nn.Conv2d modules only")
         convolutions[site] = conv
     sizes = map_sizes(model, network.SITES, image_size)
     with torch.random.fork_rng(devices=[]):  # nn.Conv2d draws from the global generator when it is made

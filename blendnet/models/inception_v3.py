@@ -22,6 +22,4 @@ LAYERS = (
 
 def build(n_classes: int) -> nn.Module:
     """(B, 3, S, S) -> (B, n_classes) logits; S >= 75 px."""
-    return inception_v3(
-        weights=None, num_classes=n_classes, aux_logits=False, transform_input=False, init_weights=True
-    )
+    return inception_v3(weights=None, num_classes=n_classes, aux_logits=False, transform_input=False, init_weights=True)

@@ -11,9 +11,7 @@ from torchvision.models import resnet50
 IMAGE_SIZE = 224
 MIN_IMAGE_SIZE = 32
 
-_BLOCKS = tuple(
-    f"layer{stage}.{block}" for stage, n in ((1, 3), (2, 4), (3, 6), (4, 3)) for block in range(n)
-)
+_BLOCKS = tuple(f"layer{stage}.{block}" for stage, n in ((1, 3), (2, 4), (3, 6), (4, 3)) for block in range(n))
 SITES = tuple(f"{block}.conv2" for block in _BLOCKS if not block.startswith("layer1"))
 LAYERS = ("relu", *_BLOCKS, "avgpool")
 

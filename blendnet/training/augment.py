@@ -20,9 +20,7 @@ def step_generator(*numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(state & 0x7FFFFFFFFFFFFFFF)
 
 
-def augment(
-    images: torch.Tensor, generator: torch.Generator, *, crop_scale: float, flip: bool
-) -> torch.Tensor:
+def augment(images: torch.Tensor, generator: torch.Generator, *, crop_scale: float, flip: bool) -> torch.Tensor:
     """Float images in [0, 1] of shape (n, 3, H, W): each gets its own crop (area crop_scale..1, aspect 3/4..4/3) and
     its own flip; bilinear, edge pixels repeated; same shape out."""
     n = images.shape[0]
@@ -40,9 +38,9 @@ def augment(
     shift_x = (2 * torch.rand(n, generator=generator) - 1) * (1 - width)
     shift_y = (2 * torch.rand(n, generator=generator) - 1) * (1 - height)
     zero = torch.zeros(n)
-    theta = torch.stack(
-        [torch.stack([sign * width, zero, shift_x], 1), torch.stack([zero, height, shift_y], 1)], 1
-    ).to(device)
+    theta = torch.stack([torch.stack([sign * width, zero, shift_x], 1), torch.stack([zero, height, shift_y], 1)], 1).to(
+        device
+    )
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 

@@ -20,7 +20,7 @@ def outputs(
     *,
     device: torch.device | str,
     batch_size: int = 128,
-    tick: Callable[[int], None] | None = None,
+    tick: Callable[[int], object] | None = None,
 ) -> np.ndarray:
     """Logits, float32 of shape (n, n_classes), always in float32 arithmetic.
 

@@ -63,9 +63,7 @@ class Batches:
                 alpha.to(self.device),
                 space=self.space,
             )
-            targets = (
-                F.one_hot(self.labels[a], self.n_classes) + F.one_hot(self.labels[b], self.n_classes)
-            ).float()
+            targets = (F.one_hot(self.labels[a], self.n_classes) + F.one_hot(self.labels[b], self.n_classes)).float()
         smooth = self.recipe.label_smoothing
         return normalise(images), (targets * (1 - smooth) + smooth / 2).to(self.device)
 
@@ -74,9 +72,7 @@ class Batches:
         return augment(photos, generator, crop_scale=self.recipe.crop_scale, flip=self.recipe.flip)
 
 
-def validate(
-    model: nn.Module, run: Run, photos: PhotoSet, manifest: pd.DataFrame, device: torch.device
-) -> dict:
+def validate(model: nn.Module, run: Run, photos: PhotoSet, manifest: pd.DataFrame, device: torch.device) -> dict:
     """All of validation: blends (both, one, none) and regular photographs (top-1), with counts and losses."""
     targets = label_sets(photos, manifest).numpy()
     logits = evaluate.outputs(model, evaluate.blend_images(photos, manifest), len(manifest), device=device)

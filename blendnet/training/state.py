@@ -55,9 +55,7 @@ def load_key(folder: Path) -> dict[str, Any] | None:
         return json.loads(handle.metadata()["key"])
 
 
-def load(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[Progress, dict[str, torch.Tensor]]:
+def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Progress, dict[str, torch.Tensor]]:
     """Put the stored state into model and optimiser; returns the progress and the best weights so far."""
     path = folder / STATE
     parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "best": {}, "optimizer": {}}

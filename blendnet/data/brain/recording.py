@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from blendnet.errors import BlendnetError
+
 
 @dataclass(frozen=True)
 class Stimuli:
@@ -59,10 +61,22 @@ class Recording:
     about: dict[str, Any] = field(default_factory=dict)
 
     def mean(self) -> np.ndarray:
-        """Responses averaged over the repetitions that were shown; shape (n_stimuli, n_neuroids)."""
+        """Responses averaged over the repetitions that were shown; shape (n_stimuli, n_neuroids).
+
+        Raises BlendnetError that names a neuroid and a stimulus without any response (NaN in all repetitions).
+        """
         if self.trials is None:
             raise TypeError(f"{self.name} holds RDMs only")
-        return np.nanmean(self.trials, axis=1)
+        shown = np.isfinite(self.trials)
+        count = shown.sum(axis=1)
+        if not count.all():
+            stimulus, neuroid = np.argwhere(count == 0)[0]
+            raise BlendnetError(
+                f"{self.name}: neuroid {self.neuroid_ids[neuroid]!r} has no response to stimulus "
+                f"{self.stimuli.ids[stimulus]!r} ({int((count == 0).any(axis=0).sum())} such neuroids); "
+                "leave the neuroid or the stimulus out of the recording"
+            )
+        return np.where(shown, self.trials, 0.0).sum(axis=1) / count
 
     @property
     def rdm_only(self) -> bool:

@@ -5,12 +5,12 @@ without a look at the class, and photographed with blur, noise, tint and vignett
 `_procedural/`, one file a class.
 """
 
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from blendnet import errors
+from blendnet import errors, keys
 from blendnet.data import classes
 from blendnet.data.photos import Photo
 from blendnet.data.sources._procedural import (
@@ -60,6 +60,24 @@ def draw(class_name: str, seed: int, size: int = 96) -> np.ndarray:
     return camera.photograph(colour, cover, light, background.background(scene, size), lens)
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """The `read` of a procedural Photo; `stamp` names its content for the cache of decoded pixels."""
+
+    class_name: str
+    seed: int
+    size: int
+
+    def __call__(self) -> np.ndarray:
+        """uint8 (size, size, 3)."""
+        return draw(self.class_name, self.seed, self.size)
+
+    def stamp(self) -> str:
+        """The arguments and the version of the drawing code, on which the pixels depend."""
+        code = keys.code_version("blendnet/data/sources/procedural.py", "blendnet/data/sources/_procedural")
+        return f"{self.class_name}-{self.seed}-{self.size}-{code}"
+
+
 def index(root: Path | None = None, n_per_class: int = 200, size: int = 96, seed: int = 0) -> list[Photo]:
     """n_per_class pictures of each class, drawn when read; identities are 'procedural/boat/0007'. root is
     ignored: nothing is on disk. Another seed gives other pictures under the same names. Raises
@@ -73,7 +91,7 @@ def index(root: Path | None = None, n_per_class: int = 200, size: int = 96, seed
             image_id=f"procedural/{name}/{i:04d}",
             class_name=name,
             collection="procedural",
-            read=partial(draw, name, seed * 1_000_000 + i, size),
+            read=Drawing(name, seed * 1_000_000 + i, size),
         )
         for name in CLASSES
         for i in range(n_per_class)
