@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,6 +56,12 @@ def atomic(path: Path | str) -> Iterator[Path]:
         os.replace(partial, path)
     except OSError as error:
         raise write_error(path, error) from error
+    except Exception as error:
+        # Libraries written in Rust (safetensors) report a failed write as an error of their own, with its number.
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None or isinstance(error, BlendnetError):
+            raise
+        raise write_error(path, OSError(int(number.group(1)), os.strerror(int(number.group(1))))) from error
     finally:
         partial.unlink(missing_ok=True)
 

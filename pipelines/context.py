@@ -26,7 +26,7 @@ class Context:
     force: bool = False
     device: str = "auto"
     recording: tuple[str, ...] = ()
-    progress: bool = field(default_factory=sys.stderr.isatty)
+    progress: bool = field(default_factory=lambda: sys.stderr.isatty())
 
     def folder(self, kind: str, *parts: str) -> Path:
         """A folder or file below the profile's results, e.g. folder('checkpoints', run.id)."""

@@ -431,7 +431,7 @@ def test_v4_broken_zip(tmp_path: Path) -> None:
         (np.array([{"a": 1}], dtype=object), "not a readable array"),
         (np.zeros(7), "not an array"),
         (np.full((3, 5), "x"), "not an array"),
-        (np.full((3, 5), np.nan), "no repeat at all"),
+        (np.full((3, 5), np.nan), "is NaN in all repeats"),
         (np.full((3, 5), -1.0), "negative"),
         (np.full((3, 5), np.inf), "infinite"),
     ],

@@ -130,8 +130,15 @@ def _trials(path: Path, n_neurons: int | None, n_images: int | None) -> np.ndarr
     if counts.ndim == 2:
         counts = counts[:, :, None]
     shown = np.isfinite(counts)
-    if np.isinf(counts).any() or not shown.any(axis=2).all() or counts[shown].min(initial=0) < 0:
-        raise not_as_published(path, "a count is negative or infinite, or an image has no repeat at all", NAME)
+    silent = np.argwhere(~shown.any(axis=2))
+    if len(silent):
+        neuron, picture = silent[0]
+        n_silent = len(np.unique(silent[:, 0]))
+        raise not_as_published(
+            path, f"neuron {neuron} is NaN in all repeats of image {picture} ({n_silent} such)", NAME
+        )
+    if np.isinf(counts).any() or counts[shown].min(initial=0) < 0:
+        raise not_as_published(path, "a count is negative or infinite", NAME)
     return counts.transpose(1, 2, 0).astype(np.float32)
 
 
