@@ -171,6 +171,7 @@ PHOTOS = Profile(
     recordings=("henaff2021", "cowley2023", "kriegeskorte2008", "algonauts2019"),
     metrics=("pls", "ridge", "rsa"),
     width=1000,
+    n_bootstrap=500,
     caveats=(
         "A small run on CPU at 64 px with a short training; the study trains at 224 px for 70 epochs.",
         "Boat and chair come from Caltech-101 alone. All images are made grey and squared to one size, and the "

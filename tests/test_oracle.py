@@ -55,9 +55,13 @@ def test_commitment_finds_the_planted_layer_in_95_of_100_repetitions(seen):
         layer = LAYERS[seed % 4]
         (recording,) = planted.plant(source, {"V4": layer}, stimuli, n_neuroids=40, ceiling=0.7, seed=seed)
         result = commitment.nested_commitment(
-            {la: scored[la] for la in LAYERS}, y=recording.mean(), metric="pls", halves=halves(N, seed=seed), n_splits=4,
+            {la: scored[la] for la in LAYERS},
+            y=recording.mean(),
+            metric="pls",
+            halves=halves(N, seed=seed),
+            n_splits=4,
             n_boot=0,
-        )  # fmt: skip
+        )
         found += result.layer == layer
     assert found >= 95
 

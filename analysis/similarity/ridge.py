@@ -20,7 +20,7 @@ from analysis.similarity._splits import Splits
 from blendnet.errors import BlendnetError
 
 # In units of the mean eigenvalue of K, so that the scale of a layer's activations does not matter.
-ALPHAS = tuple(np.logspace(-4, 4, 17))
+ALPHAS = tuple(np.logspace(-4, 4, 9))
 
 
 class _Eigen(NamedTuple):
