@@ -85,7 +85,7 @@ TABLES: dict[str, Table] = {
         + _counts("n_neuroids", True) + _counts("n_stimuli"),
         ("recording", "region", "metric", "kind", "run", "depth", "layer"), "score"),
     "accuracy": Table(
-        _RUN + (Column("test", allowed=("blended", "regular")),
+        _RUN + (Column("test", allowed=("blended", "regular", "ready_made")),
             Column("by", allowed=("all", "pair", "hyperpair", "class", "alpha", "collection", "first_found",
                                   "first_found_class", "held_out", "control")),
             Column("group", empty=True), Column("outcome", allowed=("both", "one", "none", "top1", "found")))

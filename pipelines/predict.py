@@ -10,13 +10,14 @@ from analysis import tables
 from analysis.stats import accuracy
 from blendnet.checkpoint import weights_sha256
 from blendnet.data import control
+from blendnet.data.decoding import sha256_pixels
 from blendnet.data.photoset import PhotoSet
 from blendnet.files import sha256_of, write_json, write_text
 from blendnet.keys import code_version, stale
 from blendnet.models.cost import flops, parameters
 from blendnet.run import Run
 from blendnet.training import evaluate
-from pipelines import networks, photographs, provenance
+from pipelines import networks, photographs, provenance, ready_made
 from pipelines.context import Context, say
 
 
@@ -34,16 +35,24 @@ def _predict_run(context: Context, run: Run, photos: PhotoSet, manifest: pd.Data
     model = networks.ready(context, run)
     size = context.profile.size_of(run)
     index = np.flatnonzero(photos.split == "test")
+    made = ready_made.load(context, size)
     key = {
-        "run": run.id, "weights": weights_sha256(model), "photos": photos.sha256, "image_size": size,
-        "manifest": manifest.attrs["sha256"], "code": code_version("blendnet/training/evaluate.py"),
-    }  # fmt: skip
+        "run": run.id,
+        "weights": weights_sha256(model),
+        "photos": photos.sha256,
+        "image_size": size,
+        "ready_made": sha256_pixels(made[0]) if made else "none",
+        "manifest": manifest.attrs["sha256"],
+        "code": code_version("blendnet/training/evaluate.py"),
+    }
     differs = stale(folder / "key.json", key)
     if differs == [] and not context.force:
         say("  reused: the predictions are up to date")
         return
     if differs:
         say(f"  computed anew: differs in {'; '.join(differs[:3])}")
+    # Without its key a half-replaced prediction is no prediction.
+    (folder / "key.json").unlink(missing_ok=True)
     n_parameters, n_flops = parameters(model), flops(model, size)
     device = context.torch_device()
     model = model.to(device)
@@ -69,6 +78,10 @@ def _predict_run(context: Context, run: Run, photos: PhotoSet, manifest: pd.Data
         "collection": [photos.collections[i] for i in index],
     })  # fmt: skip
     _write(folder / "regular.csv", regular, single, photos.classes)
+    if made is not None:
+        images, rows = made
+        logits = evaluate.outputs(model, lambda a, b: images[a:b].float() / 255, len(rows), device=device)
+        _write(folder / "ready_made.csv", rows, logits, photos.classes)
     write_json(
         folder / "key.json",
         {"key": key, "sha256": sha256_of(key), "parameters": n_parameters, "flops": n_flops},
@@ -94,10 +107,19 @@ def gather(context: Context) -> None:
             missing.append(run.id)
             continue
         info = read_json(folder / "key.json")
+        made = folder / "ready_made.csv"
+        if made.exists():
+            found = accuracy.aggregate(
+                pd.read_csv(made, keep_default_na=False), run, parameters=info["parameters"], flops=info["flops"]
+            )
+            found = found[~found["by"].isin(["alpha", "collection"])]
+            rows.append(found.assign(test="ready_made"))
         frames = [pd.read_csv(folder / f"{test}.csv", keep_default_na=False) for test in ("blended", "regular")]
         rows.append(accuracy.aggregate(frames, run, parameters=info["parameters"], flops=info["flops"]))
     if missing:
-        say(f"  accuracy.csv holds {len(rows)} of {len(runs)} runs; not predicted yet: {', '.join(missing[:4])}")
+        say(
+            f"  accuracy.csv holds {len(runs) - len(missing)} of {len(runs)} runs; not predicted yet: {', '.join(missing[:4])}"
+        )
     table = pd.concat(rows, ignore_index=True)
     tables.write(table, context.tables / "accuracy.csv")
     _source_control(context)
