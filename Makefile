@@ -39,12 +39,13 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
-demo: $(READY)
-	@$(MAKE) --no-print-directory all PROFILE=demo
+demo: override PROFILE := demo
+demo: say $(READY)
+	@$(BLENDNET) all $(FLAGS)
 	@echo
 	@echo "figures: $(RESULTS)/demo/figures/   report: $(RESULTS)/demo/report.html"
 	@echo "real data next:"
-	@echo "  make all PROFILE=cifar10                 real photographs and monkey IT, fetched by itself"
+	@echo "  make all PROFILE=cifar10                 real photographs, monkey and human IT, fetched by itself"
 	@echo "  make all PROFILE=photos DATA=folder      your photographs and recordings (blendnet data fetch --help)"
 
 all: say $(READY)
@@ -63,7 +64,7 @@ verify: say $(READY)
 
 test: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 bench: $(READY)

@@ -30,12 +30,25 @@ CODE = (
     "blendnet/models",
     "blendnet/attention",
     "blendnet/data/brain/placement.py",
+    "blendnet/training/augment.py",
 )
 
 
 def code() -> str:
     """Hash of the source that activations depend on."""
     return code_version(*CODE)
+
+
+def wanted_key(
+    key: dict[str, Any], layers: Sequence[str], stimulus_ids: Sequence[str], *, width: int, seed: int
+) -> dict[str, Any]:
+    """Everything that an extraction depends on: `key` (weights, preprocessing, stimuli) and what extract adds."""
+    return key | {
+        "layers": list(layers),
+        "projection": {"kind": "sparse", "width": width, "seed": seed},
+        "stimulus_ids": sha256_of(list(stimulus_ids)),
+        "code": code(),
+    }
 
 
 def modules(model: nn.Module, layers: Sequence[str]) -> dict[str, nn.Module]:
@@ -100,12 +113,7 @@ def extract(
     layer; seed: of the projection; key: everything else that the numbers depend on (weights, preprocessing, stimuli).
     Writes folder/<layer>.npy of shape (n_stimuli, min(width, units)), float32, and folder/key.json last.
     """
-    wanted = key | {
-        "layers": list(layers),
-        "projection": {"kind": "sparse", "width": width, "seed": seed},
-        "stimulus_ids": sha256_of(list(stimulus_ids)),
-        "code": code(),
-    }
+    wanted = wanted_key(key, layers, stimulus_ids, width=width, seed=seed)
     digest = sha256_of(wanted)
     found = stale(folder / KEY, wanted)
     if found == [] and not force:
@@ -127,10 +135,10 @@ def extract(
             matrices[layer] = None if matrix is None else matrix.to(device)
         return project(output, matrices[layer])
 
+    _forecast(say, model, layers, images, n, width, device, folder)
     partial = folder.with_name(folder.name + ".partial")
     start = _resume_point(partial, wanted, force)
     arrays: dict[str, np.memmap] = {}
-    began = time.perf_counter()
     bar = tqdm(total=n, initial=start, desc=f"  {folder.name}", unit="stimulus", disable=not progress, leave=False)
     try:
         for first in range(start, n, batch_size):
@@ -147,8 +155,6 @@ def extract(
                 if layer not in arrays:
                     arrays[layer] = _array(partial, layer, n, values.shape[1], new=start == 0)
                 arrays[layer][first:stop] = values
-            if first == start:
-                _forecast(say, arrays, n, start, stop, time.perf_counter() - began)
             # Progress is recorded only after the rows are on disk: a kill can repeat a batch, never skip one.
             if stop == n or (first // batch_size) % 8 == 7:
                 for array in arrays.values():
@@ -163,6 +169,8 @@ def extract(
     arrays.clear()
     (partial / "progress.json").unlink()
     write_json(partial / KEY, {"key": wanted, "sha256": digest, "n_stimuli": n, "stimulus_id": list(stimulus_ids)})
+    # The key goes first: a kill in between must not leave a valid key without its layers.
+    (folder / KEY).unlink(missing_ok=True)
     if folder.exists():
         shutil.rmtree(folder)
     partial.rename(folder)
@@ -174,7 +182,8 @@ def _resume_point(partial: Path, wanted: dict[str, Any], force: bool) -> int:
     note = partial / "progress.json"
     if not force and note.exists():
         stored = read_json(note)
-        if not difference(stored["key"], wanted):
+        there = all((partial / f"{layer}.npy").exists() for layer in wanted["layers"])
+        if there and not difference(stored["key"], wanted):
             return int(stored["done"])
     if partial.exists():
         shutil.rmtree(partial)
@@ -184,7 +193,7 @@ def _resume_point(partial: Path, wanted: dict[str, Any], force: bool) -> int:
 
 def _array(partial: Path, layer: str, n: int, columns: int, *, new: bool) -> np.memmap:
     path = partial / f"{layer}.npy"
-    if not new and path.exists():
+    if not new:
         return np.lib.format.open_memmap(path, mode="r+")
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(n, columns))
     # Claim the blocks now: a memory map over a sparse file kills the process (SIGBUS) when the disk fills up.
@@ -194,11 +203,30 @@ def _array(partial: Path, layer: str, n: int, columns: int, *, new: bool) -> np.
 
 
 def _forecast(
-    say: Callable[[str], None], arrays: dict[str, np.memmap], n: int, start: int, stop: int, seconds: float
-) -> None:
-    size = sum(4 * n * a.shape[1] for a in arrays.values()) / 2**20
-    rest = seconds / max(1, stop - start) * (n - stop)
-    say(f"  forecast: {len(arrays)} layers x {n} stimuli, {size:.0f} MiB on disk, about {rest:.0f} s")
+    say: Callable[[str], None], model: nn.Module, layers: Sequence[str], images: Callable[[int, int], torch.Tensor],
+    n: int, width: int, device: torch.device, folder: Path,
+) -> None:  # fmt: skip
+    """Size and time, said before the work starts, from one pass of a few stimuli; refuses what the disk cannot hold."""
+    few = min(4, n)
+    units: dict[str, int] = {}
+
+    def count(layer: str, out: torch.Tensor) -> torch.Tensor:
+        units[layer] = out[0].numel()
+        return out[:0]
+
+    x = images(0, few).to(device)
+    read_layers(model, layers, x, count)  # the first pass pays for the device's warm-up
+    began = time.perf_counter()
+    read_layers(model, layers, x, count)
+    seconds = (time.perf_counter() - began) / few * n
+    size = sum(4 * n * min(width, d) for d in units.values())
+    say(f"  forecast: {len(layers)} layers x {n} stimuli, {size / 2**20:.0f} MiB on disk, about {seconds:.0f} s")
+    free = shutil.disk_usage(make_folder(folder.parent)).free
+    if size > free:
+        raise BlendnetError(
+            f"{folder} needs {size / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free; free some space or lower the "
+            "width in pipelines/sheet.py"
+        )
 
 
 def is_stored(folder: Path) -> bool:

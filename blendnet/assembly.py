@@ -1,10 +1,11 @@
 """The labelled array that passes between rooms: presentations x neuroids, as in Brain-Score's BrainIO.
 
 xarray.DataArray, float32, dims ('presentation', 'neuroid'); coords stimulus_id on presentation; neuroid_id and
-layer (model) or region and animal (brain) on neuroid. Model and brain are matched by stimulus_id in `align`
+layer (model) or region and animal (brain) on neuroid. Model and brain are matched by stimulus_id in `match`
 and nowhere else.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,18 +52,26 @@ def check(assembly: xr.DataArray) -> None:
         )
 
 
-def align(a: xr.DataArray, b: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
-    """Both assemblies on the stimuli of `a`, in its order; every stimulus of each must be in the other."""
-    ids_a, ids_b = a["stimulus_id"].values, b["stimulus_id"].values
-    only_a, only_b = np.setdiff1d(ids_a, ids_b), np.setdiff1d(ids_b, ids_a)
+def match(wanted: Sequence[str], found: Sequence[str]) -> np.ndarray:
+    """Positions in `found` of the stimuli `wanted`, int64 (n,): the one place where model and brain are matched.
+
+    Raises BlendnetError where a stimulus of either is not in the other.
+    """
+    only_a, only_b = np.setdiff1d(wanted, found), np.setdiff1d(found, wanted)
     if only_a.size or only_b.size:
         example = (only_a if only_a.size else only_b)[0]
         raise BlendnetError(
             f"the stimuli of model and brain differ: {only_a.size} only in the first, {only_b.size} only in the "
             f"second, for example {example!r}; extract the activations again (blendnet extract --force)"
         )
-    order = {s: i for i, s in enumerate(ids_b)}
-    return a, b.isel(presentation=[order[s] for s in ids_a])
+    place = {s: i for i, s in enumerate(found)}
+    return np.array([place[s] for s in wanted], dtype=np.int64)
+
+
+def align(a: xr.DataArray, b: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Both assemblies on the stimuli of `a`, in its order; every stimulus of each must be in the other."""
+    order = match(list(a["stimulus_id"].values), list(b["stimulus_id"].values))
+    return a, b.isel(presentation=order)
 
 
 def save(assembly: xr.DataArray, path: Path) -> None:

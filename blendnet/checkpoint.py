@@ -157,4 +157,10 @@ def _git_commit() -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return out.stdout.strip() if out.returncode == 0 else None
+    if out.returncode:
+        return None
+    changed = subprocess.run(
+        ["git", "-C", str(here), "status", "--porcelain", "--untracked-files=no", "--", "*.py"],
+        capture_output=True, text=True, timeout=10, check=False,
+    )  # fmt: skip
+    return out.stdout.strip() + ("+changes" if changed.stdout.strip() else "")

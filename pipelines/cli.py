@@ -71,10 +71,19 @@ def main(argv: list[str] | None = None) -> int:
         print("blendnet: error: out of memory; lower batch_size or width in pipelines/sheet.py", file=sys.stderr)
         return 1
     except OSError as error:
-        from blendnet.files import write_error
-
-        where = Path(error.filename) if error.filename else Path("?")
-        print(f"blendnet: error: {write_error(where, error)}", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"blendnet: error: {where}{error.strerror or error}; check the path and its permissions", file=sys.stderr)
+        return 1
+    except RuntimeError as error:
+        # By name: drawing must not import torch to know its exceptions.
+        if type(error).__name__ not in ("OutOfMemoryError", "AcceleratorError"):
+            raise
+        line = str(error).splitlines()[0]
+        print(
+            f"blendnet: error: the GPU gave up ({line}); lower batch_size in pipelines/sheet.py or use --device cpu; "
+            "the same command goes on where it was",
+            file=sys.stderr,
+        )
         return 1
 
 
@@ -106,6 +115,7 @@ def dispatch(arguments: argparse.Namespace) -> int:
         force=arguments.force,
         device=arguments.device,
         recording=tuple(arguments.recording),
+        whole_chain=arguments.verb == "all",
     )
     if arguments.verb == "data":
         from pipelines.data import data
@@ -116,9 +126,23 @@ def dispatch(arguments: argparse.Namespace) -> int:
 
         return verify(context, n=arguments.n, seed=arguments.seed)
     else:
+        if arguments.verb == "all":
+            check_inputs(context)
         for verb in CHAIN if arguments.verb == "all" else (arguments.verb,):
             run_step(context, verb)
     return 0
+
+
+def check_inputs(context) -> None:
+    """Before hours of training: are the photographs and recordings of the whole chain there?"""
+    from pipelines import photographs, recordings
+    from pipelines.data import bring
+
+    bring(context)
+    photographs.load(context)
+    for name in recordings.names(context):
+        if name != "planted":
+            recordings.load_one(name, context.data)
 
 
 def run_step(context, verb: str) -> None:

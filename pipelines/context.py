@@ -26,6 +26,7 @@ class Context:
     force: bool = False
     device: str = "auto"
     recording: tuple[str, ...] = ()
+    whole_chain: bool = False
     progress: bool = field(default_factory=lambda: sys.stderr.isatty())
 
     def folder(self, kind: str, *parts: str) -> Path:
@@ -47,13 +48,17 @@ class Context:
             raise BlendnetError(f"--device {self.device!r} is no device; use cpu, cuda or cuda:0") from error
         if device.type == "cuda" and not torch.cuda.is_available():
             raise BlendnetError(f"--device {self.device!r}: there is no CUDA GPU here; use --device cpu")
+        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+            raise BlendnetError(f"--device {self.device!r}: there are {torch.cuda.device_count()} GPUs, counted from 0")
         return device
 
     def select(self, runs: Iterable[Run]) -> list[Run]:
         """The runs whose id fits --only; none at all is one clear line."""
         runs = list(runs)
         chosen = [r for r in runs if fnmatch.fnmatch(r.id, self.only)]
-        if not chosen and self.only != "pixels":
+        # 'pixels' is no run but may be scored; in a whole chain a pattern may fit the runs of some steps only.
+        elsewhere = self.whole_chain and any(fnmatch.fnmatch(r.id, self.only) for r in self.profile.scored_runs())
+        if not chosen and self.only != "pixels" and not elsewhere:
             raise BlendnetError(
                 f"--only {self.only!r} fits none of {len(runs)} runs, for example {runs[0].id if runs else 'none'}"
             )

@@ -10,7 +10,7 @@ from pipelines.sheet import Profile
 def correlate(profile: Profile, results: Path) -> None:
     """Relate brain similarity to accuracy across runs, and attention to its plain twin within runs."""
     folder = results / "tables"
-    scores, accuracy = (tables.read(folder / f"{name}.csv", name) for name in ("scores", "accuracy"))
+    scores, accuracy = (tables.read(folder / f"{name}.csv", name, profile.name) for name in ("scores", "accuracy"))
     table = correlation.compute(scores, accuracy)
     tables.write(table, folder / "correlation.csv")
     pairs = twins.compute(scores, accuracy)

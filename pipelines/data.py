@@ -1,10 +1,12 @@
 """blendnet data check | show | fetch."""
 
+from pathlib import Path
+
 from blendnet.data import fetch as fetching
 from blendnet.data import photoset
 from blendnet.data.contact_sheet import contact_sheet
 from blendnet.errors import BlendnetError
-from pipelines import photographs, recordings
+from pipelines import networks, photographs, recordings
 from pipelines.context import Context, say
 
 
@@ -53,6 +55,10 @@ def bring(context: Context) -> None:
     if context.profile.fetch:
         for name in needed(context):
             fetching.fetch(name, context.data, progress=True)
+    for run in context.profile.control_runs():
+        if run.training == "imagenet" and networks.imagenet_file(context.data, run) is None:
+            say(f"  fetching the weights of the positive control {run.id} into ./data")
+            fetching.fetch(run.network, Path("data"), progress=True)
 
 
 def needed(context: Context) -> list[str]:

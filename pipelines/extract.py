@@ -1,5 +1,8 @@
 """checkpoints -> activations: every readout layer of every run on every recording's stimuli."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -7,6 +10,7 @@ import torch.nn.functional as F
 from blendnet import activations, models
 from blendnet.data.brain.recording import Recording, Stimuli
 from blendnet.files import sha256_of
+from blendnet.keys import code_version
 from blendnet.run import Run
 from pipelines import networks, recordings
 from pipelines.context import Context, say
@@ -34,14 +38,24 @@ def folder(context: Context, run: Run, stimuli: Stimuli):
     return context.folder("activations", run.id, stimuli.name)
 
 
-def extract_run(context: Context, run: Run, stimuli: Stimuli, into=None) -> str:
+def key_of(context: Context, run: Run, stimuli: Stimuli) -> dict[str, Any]:
+    """The key that the run's activations on these stimuli must have."""
+    return activations.wanted_key(
+        _key(context, run, stimuli), models.layers(run.network), stimuli.ids,
+        width=context.profile.width, seed=context.profile.projection_seed,
+    )  # fmt: skip
+
+
+def _key(context: Context, run: Run, stimuli: Stimuli) -> dict[str, Any]:
+    return recordings.preprocessing(context, run, stimuli) | {"weights": networks.weights(context, run)}
+
+
+def extract_run(context: Context, run: Run, stimuli: Stimuli, into: Path | None = None) -> str:
     """Extract one run on one stimulus set, or reuse it; returns the hash of its key."""
-    model = networks.ready(context, run)
-    key = recordings.preprocessing(context, run, stimuli) | {"weights": networks.weights(context, run)}
     return activations.extract(
-        into or folder(context, run, stimuli), model, models.layers(run.network),
+        into or folder(context, run, stimuli), networks.ready(context, run), models.layers(run.network),
         recordings.show(context, run, stimuli), stimuli.ids,
-        key=key, width=context.profile.width, seed=context.profile.projection_seed,
+        key=_key(context, run, stimuli), width=context.profile.width, seed=context.profile.projection_seed,
         device=context.torch_device(), force=context.force, say=say, progress=context.progress,
     )  # fmt: skip
 
@@ -52,6 +66,8 @@ def pixels(context: Context, stimuli: Stimuli) -> tuple[np.ndarray, str]:
     images = recordings.placed(context, stimuli, profile.image_size, profile.colour)
     x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
     small = F.interpolate(x, size=(PIXEL_SIDE, PIXEL_SIDE), mode="area").flatten(1).numpy()
+    code = code_version("pipelines/extract.py", "pipelines/recordings.py", "blendnet/data/brain/placement.py")
     key = {"pixels": PIXEL_SIDE, "stimuli": stimuli.sha256, "degrees": stimuli.degrees,
-           "image_size": profile.image_size, "colour": profile.colour}  # fmt: skip
+           "image_size": profile.image_size, "colour": profile.colour, "model_degrees": profile.model_degrees,
+           "code": code}  # fmt: skip
     return small, sha256_of(key)

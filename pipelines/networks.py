@@ -1,13 +1,15 @@
 """From a run of the sheet to a network with its weights."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from blendnet import checkpoint, models
-from blendnet.errors import BlendnetError
+from blendnet.errors import BlendnetError, unknown
 from blendnet.files import sha256_file
+from blendnet.keys import difference
 from blendnet.run import Run
 from pipelines.context import Context
 
@@ -38,21 +40,45 @@ def ready(context: Context, run: Run) -> nn.Module:
     if run.training == "imagenet":
         _imagenet(context.data, run, model)
     elif run.training != "untrained":
-        checkpoint.load(context.folder("checkpoints", run.id), model)
+        folder = context.folder("checkpoints", run.id)
+        _is_the_sheets(context, run, checkpoint.load_meta(folder))
+        checkpoint.load(folder, model)
     return model
 
 
+def _is_the_sheets(context: Context, run: Run, meta: dict[str, Any]) -> None:
+    """Raise where a checkpoint is of another run, or was trained by another recipe than the sheet now says."""
+    wanted = {
+        "run": run.id,
+        "recipe": context.profile.recipe.asdict(),
+        "image_size": context.profile.size_of(run),
+        "classes": list(context.profile.classes),
+    }
+    stored = meta.get("key", {})
+    differs = difference({name: stored.get(name) for name in wanted}, wanted)
+    if differs:
+        raise BlendnetError(
+            f"the checkpoint of {run.id} is not the sheet's ({'; '.join(differs[:2])}); "
+            f"train it again: blendnet train --profile {context.profile.name} --only {run.id}"
+        )
+
+
+def imagenet_file(data: Path, run: Run) -> Path | None:
+    """Where a positive control's weights lie: below --data, else below ./data (data folders are often read-only)."""
+    if run.network not in IMAGENET:
+        raise unknown("network with ImageNet weights", run.network, IMAGENET)
+    name = IMAGENET[run.network][0]
+    return next((p for p in (data / name, Path("data") / name) if p.exists()), None)
+
+
 def _imagenet(data: Path, run: Run, model: nn.Module) -> None:
-    name, prefix = IMAGENET.get(run.network, (None, ""))
-    if name is None:
-        raise BlendnetError(f"no ImageNet weights are known for {run.network!r} (there are: {', '.join(IMAGENET)})")
-    # Data folders are often read-only; then the weights lie in the working folder's own data/.
-    path = next((p for p in (data / name, Path("data") / name) if p.exists()), None)
+    path = imagenet_file(data, run)
     if path is None:
         raise BlendnetError(
-            f"{data / name} is missing; get it with: blendnet data fetch {run.network} --data data "
-            "(the positive control of the profile needs it)"
+            f"{data / IMAGENET[run.network][0]} is missing (the profile's positive control); "
+            f"get it with: blendnet data fetch {run.network} --data data"
         )
+    prefix = IMAGENET[run.network][1]
     found = sha256_file(path)
     if not found.startswith(prefix):
         raise BlendnetError(f"{path} has sha256 {found[:8]}…, expected {prefix}…; delete it and fetch it again")

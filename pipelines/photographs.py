@@ -92,6 +92,10 @@ def manifest(context: Context, photos: PhotoSet, split: str) -> pd.DataFrame:
         seed=profile.split_seed,
         space=profile.space,
     )
+    if split == "val":
+        # The best epoch is chosen on these: pairs that are kept from training are kept from that choice, too.
+        held = {frozenset(pair) for pair in profile.held_out}
+        made = made[[frozenset(p) not in held for p in zip(made["class_a"], made["class_b"])]]
     if not path.exists() or path.read_text() != made.to_csv(index=False, lineterminator="\n"):
         manifests.save_manifest(made, path)
     return manifests.load_manifest(path, photos)

@@ -12,13 +12,23 @@ from blendnet.checkpoint import weights_sha256
 from blendnet.data import control
 from blendnet.data.decoding import sha256_pixels
 from blendnet.data.photoset import PhotoSet
-from blendnet.files import sha256_of, write_json, write_text
-from blendnet.keys import code_version, stale
+from blendnet.errors import BlendnetError
+from blendnet.files import read_json, sha256_of, write_json, write_text
+from blendnet.keys import code_version, difference, stale
 from blendnet.models.cost import flops, parameters
 from blendnet.run import Run
 from blendnet.training import evaluate
 from pipelines import networks, photographs, provenance, ready_made
 from pipelines.context import Context, say
+
+CODE = (
+    "blendnet/training/evaluate.py",
+    "blendnet/training/augment.py",
+    "blendnet/data/manifest.py",
+    "blendnet/data/mixing.py",
+    "blendnet/models",
+    "blendnet/attention",
+)
 
 
 def predict(context: Context) -> None:
@@ -43,7 +53,8 @@ def _predict_run(context: Context, run: Run, photos: PhotoSet, manifest: pd.Data
         "image_size": size,
         "ready_made": sha256_pixels(made[0]) if made else "none",
         "manifest": manifest.attrs["sha256"],
-        "code": code_version("blendnet/training/evaluate.py"),
+        "held_out": sorted(sorted(p) for p in context.profile.held_out),
+        "code": code_version(*CODE),
     }
     differs = stale(folder / "key.json", key)
     if differs == [] and not context.force:
@@ -89,24 +100,27 @@ def _predict_run(context: Context, run: Run, photos: PhotoSet, manifest: pd.Data
 
 
 def _write(path: Path, frame: pd.DataFrame, logits: np.ndarray, classes: tuple[str, ...]) -> None:
-    """Per-image table with one column of sigmoid outputs a class."""
-    values = 1 / (1 + np.exp(-logits.astype(np.float64)))
-    columns = pd.DataFrame({f"p_{c}": values[:, i] for i, c in enumerate(classes)}, index=frame.index)
-    write_text(path, pd.concat([frame, columns], axis=1).to_csv(index=False, float_format="%.6g"))
+    """Per-image table with one column of logits a class: sigmoids of large logits would round to ties."""
+    columns = pd.DataFrame({f"z_{c}": logits[:, i] for i, c in enumerate(classes)}, index=frame.index)
+    write_text(path, pd.concat([frame, columns], axis=1).to_csv(index=False, float_format="%.9g"))
 
 
 def gather(context: Context) -> None:
     """accuracy.csv from the predictions of every run of the sheet that has some, and the source control."""
-    from blendnet.files import read_json
-
     rows, missing = [], []
     runs = context.profile.trained_runs() + context.profile.untrained_runs()
     for run in runs:
         folder = context.folder("predictions", run.id)
-        if not (folder / "key.json").exists():
+        info = read_json(folder / "key.json") if (folder / "key.json").exists() else {"key": {}}
+        photos = photographs.load(context, context.profile.size_of(run))
+        wanted = {
+            "photos": photos.sha256,
+            "manifest": photographs.manifest(context, photos, "test").attrs["sha256"],
+            "code": code_version(*CODE),
+        }
+        if difference({k: info["key"].get(k) for k in wanted}, wanted):
             missing.append(run.id)
             continue
-        info = read_json(folder / "key.json")
         made = folder / "ready_made.csv"
         if made.exists():
             found = accuracy.aggregate(
@@ -117,9 +131,10 @@ def gather(context: Context) -> None:
         frames = [pd.read_csv(folder / f"{test}.csv", keep_default_na=False) for test in ("blended", "regular")]
         rows.append(accuracy.aggregate(frames, run, parameters=info["parameters"], flops=info["flops"]))
     if missing:
-        say(
-            f"  accuracy.csv holds {len(runs) - len(missing)} of {len(runs)} runs; not predicted yet: {', '.join(missing[:4])}"
-        )
+        there = f"{len(runs) - len(missing)} of {len(runs)} runs"
+        say(f"  accuracy.csv holds {there}; not predicted yet, or by other settings: {', '.join(missing[:4])}")
+    if not rows:
+        raise BlendnetError("no run of this profile has been predicted; run blendnet predict without --only")
     table = pd.concat(rows, ignore_index=True)
     tables.write(table, context.tables / "accuracy.csv")
     _source_control(context)

@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 from blendnet import checkpoint
+from blendnet.errors import BlendnetError
 from blendnet.files import sha256_file, write_json
 from pipelines.context import Context
 
@@ -38,8 +39,31 @@ def collect(context: Context) -> dict[str, Any]:
         "surroundings": checkpoint.surroundings(context.torch_device()) | {"packages": versions},
         "lock_sha256": sha256_file(lock) if lock else "not found",
         "trained": trained,
+        "recordings": recordings_of(context),
         "command": " ".join(sys.argv[1:]),
     }
+
+
+def recordings_of(context: Context) -> dict[str, Any]:
+    """What the scored recordings are, from the pieces of scores that rest on them."""
+    from pipelines.recordings import load_one
+
+    found = {}
+    for name in context.profile.recordings:
+        if name == "planted":
+            found[name] = {"planted": True}
+            continue
+        try:
+            loaded = load_one(name, context.data)
+        except BlendnetError:
+            continue  # predicting needs no recordings; scoring has them
+        for r in loaded:
+            found[f"{r.name} {r.region}"] = {
+                "doi": r.doi, "licence": r.licence, "sha256": r.sha256, "species": r.species, "unit": r.unit,
+                "window_ms": list(r.window_ms) if r.window_ms else "not published",
+                "degrees": r.stimuli.degrees if r.stimuli.degrees is not None else "not published",
+            }  # fmt: skip
+    return found
 
 
 def _root():

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from blendnet import activations
+from blendnet import activations, models
 from blendnet.data import brain
 from blendnet.data.brain import planted as planting
 from blendnet.data.brain.placement import place
@@ -14,10 +14,12 @@ from blendnet.data.brain.recording import Recording, Stimuli
 from blendnet.data.sources import procedural
 from blendnet.errors import BlendnetError, unknown
 from blendnet.files import sha256_of
+from blendnet.keys import code_version
 from blendnet.run import Run
 from blendnet.training.augment import normalise
 from pipelines import networks
 from pipelines.context import Context, say
+from pipelines.sheet import Planted
 
 PLANTED_SEED = 20_000_000  # far from every training photograph's seed
 
@@ -55,24 +57,26 @@ def planted_stimuli(context: Context) -> Stimuli:
     n, size = _planted(context).n_stimuli, context.profile.image_size
     classes = procedural.CLASSES
     pick = [(classes[i % len(classes)], PLANTED_SEED + i) for i in range(n)]
+    code = code_version("blendnet/data/sources/procedural.py", "blendnet/data/sources/_procedural")
     return Stimuli(
         name="planted",
         ids=tuple(f"planted/{c}/{s}" for c, s in pick),
         read=lambda i: procedural.draw(*pick[i], size=size),
         groups=np.arange(n),
         degrees=None,
-        sha256=sha256_of({"pick": [list(p) for p in pick], "size": size}),
+        sha256=sha256_of({"pick": [list(p) for p in pick], "size": size, "code": code}),
     )
 
 
-def _planted(context: Context):
-    """The profile's planted design, refused where there is none: an invented recording is no result."""
-    if context.profile.planted is None:
-        raise BlendnetError(
-            f"profile {context.profile.name!r} has no planted recording (it is invented data, for the demo and tests); "
-            "use --profile demo, or give the profile a `planted=` in pipelines/sheet.py"
-        )
-    return context.profile.planted
+def _planted(context: Context) -> Planted:
+    """The planted design: the profile's, or a made-up one where 'planted' was asked for by name. An invented recording
+    is never part of a profile by default: only the demo's lists it."""
+    if context.profile.planted is not None:
+        return context.profile.planted
+    source = context.profile.trained_runs()[0]
+    names = models.layers(source.network)
+    at = (len(names) * (2 * i + 1) // 8 for i in range(4))
+    return Planted(source=source.id, layers=dict(zip(("V1", "V2", "V4", "IT"), (names[i] for i in at))))
 
 
 def planted(context: Context) -> list[Recording]:
@@ -113,6 +117,7 @@ def preprocessing(context: Context, run: Run, stimuli: Stimuli) -> dict:
         "image_size": profile.size_of(run),
         "colour": profile.colour_of(run),
         "normalisation": "imagenet mean and std",
+        "code_of_placing": code_version("pipelines/recordings.py"),
     }
 
 

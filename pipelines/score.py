@@ -13,17 +13,19 @@ from analysis.similarity.rdm_ceiling import split_half_rdm
 from analysis.similarity.rsa import ceiling as subjects_ceiling
 from analysis.similarity.rsa import subset
 from analysis.stats.layers import REGRESSIONS, layer_score, nested_commitment, profile
-from blendnet import activations, models
+from blendnet import activations, assembly, models
 from blendnet.data.brain.recording import Recording
 from blendnet.errors import BlendnetError
-from blendnet.files import read_json, sha256_of, write_json
-from blendnet.keys import code_version, stale
+from blendnet.files import read_json, write_json
+from blendnet.keys import code_version, difference, stale
 from blendnet.run import Run
 from pipelines import extract, networks, provenance, recordings
 from pipelines.context import Context, say
 
 CODE = ("analysis/similarity", "analysis/stats/layers.py")
 NORMALISATION = "r/c"
+# The whitened comparison solves a system of the size of the stimuli in every resample.
+WHITENED_STIMULI = 300
 
 
 def score(context: Context) -> None:
@@ -44,34 +46,48 @@ def metrics_for(context: Context, recording: Recording) -> tuple[str, ...]:
     chosen = context.profile.metrics
     if recording.rdm_only:
         chosen = tuple(m for m in chosen if m not in REGRESSIONS)
+    if len(recording.stimuli) > WHITENED_STIMULI:
+        chosen = tuple(m for m in chosen if m != "rsa_whitened")
     if not chosen:
-        raise BlendnetError(f"{recording.name} holds RDMs only; add 'rsa' to the profile's metrics")
+        raise BlendnetError(f"{recording.name} admits none of the profile's metrics; add 'rsa' to them in the sheet")
     return chosen
 
 
 def inputs(context: Context, run: Run | None, recording: Recording) -> tuple[dict[str, np.ndarray], str, str]:
-    """{layer: features (n_stimuli, width)} in the recording's order, the hash of their key, the hash of the weights."""
+    """{layer: features (n_stimuli, width)} in the recording's order, the hash of their key, the hash of the weights.
+
+    Activations that are missing, or rest on other weights, stimuli or settings than the sheet's, are refused.
+    """
     if run is None:
         features, digest = extract.pixels(context, recording.stimuli)
         return {extract.PIXELS: features}, digest, ""
+    again = f"run blendnet extract --profile {context.profile.name}"
     folder = extract.folder(context, run, recording.stimuli)
     if not activations.is_stored(folder):
-        raise BlendnetError(f"{run.id} has no activations on {recording.stimuli.name}; run blendnet extract first")
+        raise BlendnetError(f"{run.id} has no activations on {recording.stimuli.name}; {again}")
     stored = read_json(folder / activations.KEY)
-    if stored["stimulus_id"] != list(recording.stimuli.ids):
-        raise BlendnetError(f"{folder} is about other stimuli than {recording.name}; run blendnet extract --force")
-    xs = {layer: activations.load_layer(folder, layer) for layer in models.layers(run.network)}
+    differs = difference(stored["key"], extract.key_of(context, run, recording.stimuli))
+    if differs:
+        raise BlendnetError(f"the activations of {run.id} on {recording.stimuli.name} are old ({differs[0]}); {again}")
+    order = assembly.match(recording.stimuli.ids, stored["stimulus_id"])
+    xs = {layer: activations.load_layer(folder, layer)[order] for layer in models.layers(run.network)}
     return xs, stored["sha256"], networks.weights(context, run)
+
+
+def settings_of(context: Context) -> dict[str, Any]:
+    """The part of a score's key that is the same for all networks and recordings: rows of others are not gathered."""
+    p = context.profile
+    return {
+        "n_splits": p.n_splits, "split_test": p.split_test, "seed": p.score_seed, "n_bootstrap": p.n_bootstrap,
+        "normalisation": NORMALISATION, "code": code_version(*CODE, "pipelines/score.py"),
+    }  # fmt: skip
 
 
 def key_of(context: Context, activations_key: str, recording: Recording) -> dict[str, Any]:
     """Everything that a score depends on."""
-    p = context.profile
-    return {
+    return settings_of(context) | {
         "activations": activations_key, "recording": recording.sha256, "recording_name": recording.name,
-        "metrics": list(metrics_for(context, recording)), "n_splits": p.n_splits, "split_test": p.split_test,
-        "seed": p.score_seed, "n_bootstrap": p.n_bootstrap, "normalisation": NORMALISATION,
-        "code": code_version(*CODE, "pipelines/score.py"),
+        "metrics": list(metrics_for(context, recording)), "brain_code": code_version("blendnet/data/brain"),
     }  # fmt: skip
 
 
@@ -98,6 +114,9 @@ def score_run(context: Context, run: Run | None, recording: Recording) -> None:
         f"{r['metric']} {r['score']:.3f} ({r['layer']})" for r in piece["scores"] if r["kind"] != "shuffled"
     )
     say(f"  {recording.name} {recording.region}: {best}")
+    dead = sorted({r["layer"] for r in piece["layers"] if r["score"] is None})
+    if dead:
+        say(f"  no score for {', '.join(dead)}: the layer gives the same answer to different stimuli")
 
 
 def compute(context: Context, run: Run | None, recording: Recording, xs: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -228,17 +247,26 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 def gather(context: Context) -> None:
     """scores.csv and layers.csv from the pieces of every run and recording of the sheet that are there."""
     names = [r.id for r in context.profile.scored_runs()] + [extract.PIXELS]
-    pieces = [read_json(p) for n in names for p in sorted(context.folder("scores", n).glob("*.json"))]
+    wanted, asked = settings_of(context), recordings.names(context)
+    pieces, old, there = [], [], set()
+    for name in names:
+        for path in sorted(context.folder("scores", name).glob("*.json")):
+            piece = read_json(path)
+            if piece["key"]["recording_name"].split("-")[0] not in {*asked, *context.profile.recordings}:
+                continue
+            if difference({k: piece["key"].get(k) for k in wanted}, wanted):
+                old.append(f"{name}/{path.stem}")
+                continue
+            pieces.append(piece)
+            there.add(name)
+    if not pieces:
+        raise BlendnetError("no network of this profile has been scored; run blendnet score without --only")
     for kind in ("scores", "layers"):
         rows = [row for piece in pieces for row in piece[kind]]
         tables.write(pd.DataFrame(rows), context.tables / f"{kind}.csv")
     provenance.write(context)
-    missing = [n for n in names if not list(context.folder("scores", n).glob("*.json"))]
-    say(f"  scores.csv: {sum(len(p['scores']) for p in pieces)} rows of {len(names) - len(missing)} networks")
-    if missing:
-        say(f"  not scored yet: {', '.join(missing[:4])}{' and more' if len(missing) > 4 else ''}")
-
-
-def stored_hash(piece: dict[str, Any]) -> str:
-    """Hash of a stored piece's key."""
-    return sha256_of(piece["key"])
+    missing = [n for n in names if n not in there]
+    say(f"  scores.csv: {sum(len(p['scores']) for p in pieces)} rows of {len(there)} networks")
+    for what, which in (("not scored yet", missing), ("left out, since scored by other settings", old)):
+        if which:
+            say(f"  {what}: {', '.join(which[:4])}{' and more' if len(which) > 4 else ''}")

@@ -1,5 +1,6 @@
 """blended images -> checkpoints: train the twins of the sheet."""
 
+from blendnet.errors import unknown
 from blendnet.training.loop import train as train_run
 from pipelines import networks, photographs
 from pipelines.context import Context, say
@@ -11,6 +12,8 @@ def train(context: Context) -> None:
     profile = context.profile
     bring(context)
     runs = context.select(profile.trained_runs())
+    for name in {c for pair in profile.held_out for c in pair} - set(profile.classes):
+        raise unknown("class in held_out", name, profile.classes)
     held_out = frozenset(
         (profile.classes.index(a), profile.classes.index(b)) for a, b in (sorted(p) for p in profile.held_out)
     )

@@ -1,5 +1,6 @@
 """blendnet verify: recompute a random sample of stored scores from the weights on, and compare."""
 
+import fnmatch
 import tempfile
 from pathlib import Path
 
@@ -20,9 +21,9 @@ def verify(context: Context, *, n: int, seed: int) -> int:
     """Draw n rows of scores.csv, extract and score them anew in a temporary folder; returns 0 if all agree, else 1."""
     if n < 1:
         raise BlendnetError(f"--n {n}: at least one score has to be verified")
-    table = tables.read(context.tables / "scores.csv", "scores")
+    table = tables.read(context.tables / "scores.csv", "scores", context.profile.name)
     found = {(r.name, r.region): r for r in recordings.load(context)}
-    rows = table[table["kind"] != "shuffled"]
+    rows = table[(table["kind"] != "shuffled") & [fnmatch.fnmatch(r, context.only) for r in table["run"]]]
     rows = rows[[(r, g) in found for r, g in zip(rows["recording"], rows["region"])]]
     if rows.empty:
         raise BlendnetError(f"{context.tables / 'scores.csv'} holds no score of this profile's recordings")

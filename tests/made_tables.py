@@ -41,7 +41,7 @@ def predictions(skill, seed=0, per_pair=3, alphas=ALPHAS, classes=CLASSES):
         row = {"blend_id": f"{a}-{b}-{alpha}-{i}", "image_a": f"{a}{i}", "image_b": f"{b}{i}",
                "class_a": a, "class_b": b, "alpha": alpha, "collection_a": "x" if i else "y",
                "collection_b": "x"}  # fmt: skip
-        rows.append(row | {f"p_{c}": v for c, v in zip(classes, 1 / (1 + np.exp(-p)))})
+        rows.append(row | {f"z_{c}": v for c, v in zip(classes, 1 / (1 + np.exp(-p)))})
     return pd.DataFrame(rows)
 
 
@@ -54,7 +54,7 @@ def regular(skill, seed=0, per_class=12, classes=CLASSES):
             p = rng.normal(size=len(classes))
             p[k] += 2 * skill
             row = {"image_id": f"{name}{i}", "class_name": name, "collection": "x" if i % 2 else "y"}
-            rows.append(row | {f"p_{c}": v for c, v in zip(classes, p)})
+            rows.append(row | {f"z_{c}": v for c, v in zip(classes, p)})
     return pd.DataFrame(rows)
 
 

@@ -19,7 +19,8 @@ from blendnet.projection import project, sparse_projection
 from blendnet.training.augment import normalise
 
 N, SIZE, WIDTH = 320, 48, 300
-LAYERS = ("layer1.0", "layer2.0", "layer3.0", "layer4.0")
+# Every readout that commitment chooses among, so that the planted layer has its neighbours beside it.
+LAYERS = models.layers("resnet18")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_commitment_finds_the_planted_layer_in_95_of_100_repetitions(seen):
     scored, source, stimuli = seen
     found = 0
     for seed in range(100):
-        layer = LAYERS[seed % 4]
+        layer = LAYERS[seed % len(LAYERS)]
         (recording,) = planted.plant(source, {"V4": layer}, stimuli, n_neuroids=40, ceiling=0.7, seed=seed)
         result = commitment.nested_commitment(
             {la: scored[la] for la in LAYERS},

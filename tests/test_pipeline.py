@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from analysis import tables
+from blendnet.files import read_json, write_json
 from blendnet.training.recipes import recipe
 from pipelines import cli, sheet
 
@@ -91,11 +92,11 @@ def test_accuracy_counts_match_the_kept_predictions(chain):
     run = "cornet_z-none-blended-s0"
     blends = pd.read_csv(chain / "predictions" / run / "blended.csv")
     assert len(blends) == 28 * 3 * 2
-    classes = [c[2:] for c in blends if c.startswith("p_")]
+    classes = [c[2:] for c in blends if c.startswith("z_")]
     half = blends[np.isclose(blends["alpha"], 0.5)]
-    outputs = [f"p_{c}" for c in classes]
+    outputs = [f"z_{c}" for c in classes]
     both = sum(
-        set(row[outputs].astype(float).nlargest(2).index) == {f"p_{row.class_a}", f"p_{row.class_b}"}
+        set(row[outputs].astype(float).nlargest(2).index) == {f"z_{row.class_a}", f"z_{row.class_b}"}
         for _, row in half.iterrows()
     )
     found = accuracy[(accuracy["run"] == run) & (accuracy["by"] == "all") & (accuracy["outcome"] == "both")].iloc[0]
@@ -104,7 +105,9 @@ def test_accuracy_counts_match_the_kept_predictions(chain):
 
 def test_second_time_everything_is_reused_and_tables_are_byte_equal(chain, tiny, capsys):
     before = {p: p.read_bytes() for p in [*(chain / "tables").glob("*.csv"), *(chain / "figures").iterdir()]}
-    stamps = {p: p.stat().st_mtime_ns for p in chain.rglob("weights.safetensors")}
+    made = ("*/weights.safetensors", "predictions/*/key.json", "activations/*/planted/key.json",
+            "activations/*/planted-source/key.json", "scores/*/*.json")  # fmt: skip
+    stamps = {p: p.stat().st_mtime_ns for kind in made for p in [*chain.glob(kind), *chain.glob(f"checkpoints/{kind}")]}
     capsys.readouterr()
     assert blendnet("all", "--results", str(chain.parent)) == 0
     out = capsys.readouterr().out
@@ -112,6 +115,7 @@ def test_second_time_everything_is_reused_and_tables_are_byte_equal(chain, tiny,
     assert "computed anew" not in out
     assert {p: p.read_bytes() for p in before} == before
     assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
+    assert len(stamps) == 2 + 4 + 4 + 1 + 10
 
 
 def test_score_brain_in_two_halves_gives_the_same_table(chain, tiny):
@@ -177,12 +181,21 @@ def test_a_checkpoint_of_another_model_is_refused(chain, tiny, capsys):
     import shutil
 
     a, b = (chain / "checkpoints" / f"cornet_z-{k}-blended-s0" for k in ("none", "aacn4"))
+    meta = read_json(b / "meta.json")
     kept = chain / "kept"
     shutil.copytree(a, kept)
     try:
         shutil.rmtree(a)
         shutil.copytree(b, a)
-        assert blendnet("predict", "--results", str(chain.parent), "--force", "--only", "*none-blended*") == 1
+        args = ["predict", "--results", str(chain.parent), "--force", "--only", "*none-blended*"]
+        assert blendnet(*args) == 1
+        assert "is not the sheet's (run: cornet_z-aacn4…" in line(capsys).replace(
+            "cornet_z-aacn4-blended-s0", "cornet_z-aacn4…"
+        )
+        # even where its meta.json says that it is the right one
+        meta["key"]["run"] = "cornet_z-none-blended-s0"
+        write_json(a / "meta.json", meta)
+        assert blendnet(*args) == 1
         assert "is a checkpoint of another model" in line(capsys)
     finally:
         shutil.rmtree(a)
@@ -206,9 +219,32 @@ def test_results_that_cannot_be_written_are_one_clear_line(tiny, tmp_path, capsy
     assert "is a file, not a folder" in line(capsys)
 
 
-def test_planted_is_refused_outside_the_demo(tmp_path, capsys):
-    assert blendnet("score", "--profile", "photos", "--recording", "planted", "--results", str(tmp_path)) == 1
-    assert "has no planted recording (it is invented data" in line(capsys)
+def test_planted_is_in_no_profile_but_the_demo():
+    assert [p.name for p in sheet.PROFILES.values() if "planted" in p.recordings] == ["demo"]
+    assert all(r.planted is None or r.name == "demo" for r in sheet.PROFILES.values())
+
+
+def test_planted_by_name_goes_with_any_profile(chain, tiny, monkeypatch, capsys):
+    """Asked for by name it is scored, from the profile's first run, and labelled; a plain gather leaves it out."""
+    bare = replace(TINY, recordings=(), planted=None)
+    monkeypatch.setitem(sheet.PROFILES, "demo", bare)
+    args = ["--results", str(chain.parent), "--recording", "planted"]
+    try:
+        assert blendnet("extract", *args) == 0
+        assert blendnet("score", *args) == 0
+        scores = tables.read(chain / "tables" / "scores.csv", "scores")
+        assert scores["planted"].all()
+        assert scores["planted_layer"].str.startswith("cornet_z-none-blended-s0:").all()
+    finally:
+        monkeypatch.setitem(sheet.PROFILES, "demo", TINY)
+        assert blendnet("extract", "--results", str(chain.parent)) == 0
+        assert blendnet("score", "--results", str(chain.parent)) == 0
+
+
+def test_scores_of_old_activations_are_refused(chain, tiny, monkeypatch, capsys):
+    monkeypatch.setitem(sheet.PROFILES, "demo", replace(TINY, width=90))
+    assert blendnet("score", "--results", str(chain.parent)) == 1
+    assert "are old (projection.width: 100 -> 90); run blendnet extract" in line(capsys)
 
 
 def test_drawing_needs_no_torch(chain):
@@ -234,19 +270,25 @@ def test_killed_training_and_extraction_resume_to_the_same_tables(chain, tiny, t
         raise SystemExit(cli.main(["all", "--results", {str(tmp_path)!r}]))
     """
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    killed = 0
-    for wait in (9.0, 12.0, 15.0):
+    # A training state, the second network's checkpoint, an extraction under way: each is a moment to be killed at.
+    moments = ("**/state.safetensors", "**/cornet_z-aacn4-blended-s0/meta.json", "**/activations/**/*.npy")
+    for moment in moments:
         process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, env=env,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-        time.sleep(wait)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            killed += 1
+        deadline = time.monotonic() + 200
+        while not list(tmp_path.glob(moment)) and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.01)
+        assert process.poll() is None, f"ended before {moment} was there"
+        process.send_signal(signal.SIGKILL)
         process.wait()
-    assert killed >= 1
+        assert not (tmp_path / "demo" / "tables" / "scores.csv").exists()
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, env=env, capture_output=True,
                           text=True, check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr[-1500:]
+    assert done.stdout.count("is trained") == 2  # not trained from the beginning
+    for run in ("cornet_z-none-blended-s0", "cornet_z-aacn4-blended-s0"):
+        metas = [read_json(base / "checkpoints" / run / "meta.json") for base in (chain, tmp_path / "demo")]
+        assert metas[0]["weights_sha256"] == metas[1]["weights_sha256"]
     for name in ("scores", "layers", "accuracy", "correlation", "twins"):
         assert (tmp_path / "demo" / "tables" / f"{name}.csv").read_bytes() == (
             chain / "tables" / f"{name}.csv"

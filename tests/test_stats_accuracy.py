@@ -107,7 +107,7 @@ def _slow_rate(frame, test, by, group, outcome):
     n = k = 0
     classes = accuracy.classes_of(frame)
     for _, r in frame.iterrows():
-        p = [r[f"p_{c}"] for c in classes]
+        p = [r[f"z_{c}"] for c in classes]
         if test == "regular":
             mine = {"all": "", "class": r.get("class_name"), "collection": r["collection"]}[by]
             if mine == group:
@@ -196,7 +196,7 @@ def test_held_out_pairs_get_rows_and_strange_classes_no_hyperpair():
         (lambda f: f.assign(class_a=f["class_b"]), "1 labels, not 2"),
         (lambda f: f.assign(p_boat=np.nan), "not finite"),
         (lambda f: f.iloc[:0], "are empty"),
-        (lambda f: f[[c for c in f.columns if not c.startswith("p_")]], "no p_<class> columns"),
+        (lambda f: f[[c for c in f.columns if not c.startswith("z_")]], "no z_<class> columns"),
     ],
 )
 def test_wrong_predictions_are_one_clear_line(spoil, says):

@@ -92,10 +92,10 @@ def chance(n_classes: int) -> dict[str, float]:
 
 
 def classes_of(predictions: pd.DataFrame) -> tuple[str, ...]:
-    """The classes of a predictions table, in the order of its p_<class> columns."""
-    found = tuple(str(c)[2:] for c in predictions.columns if str(c).startswith("p_"))
+    """The classes of a predictions table, in the order of its z_<class> columns."""
+    found = tuple(str(c)[2:] for c in predictions.columns if str(c).startswith("z_"))
     if len(found) < 2:
-        raise BlendnetError("the predictions have no p_<class> columns; run `blendnet predict --force`")
+        raise BlendnetError("the predictions have no z_<class> columns; run `blendnet predict --force`")
     return found
 
 
@@ -111,8 +111,8 @@ def aggregate(
     """The accuracy rows of one run, from the outputs for each test image.
 
     predictions: a table, or several, of blends (blend_id, image_a, image_b, class_a, class_b, alpha,
-    collection_a, collection_b, p_<class>...) or of one-object images (image_id, class_name, collection,
-    p_<class>...); a column `held_out` (True where the pair was kept out of training) gives rows of its own.
+    collection_a, collection_b, z_<class>...) or of one-object images (image_id, class_name, collection,
+    z_<class>...); a column `held_out` (True where the pair was kept out of training) gives rows of its own.
     run: the Run, or its columns (run, network, attention, heads, training, seed). Everything but by='alpha'
     rests on the blends at `alpha`. Rows: see results/README.md. Classes without a hyperclass are in no
     hyperpair row. Raises BlendnetError for missing columns, unknown classes, no blend at `alpha`.
@@ -235,14 +235,14 @@ def _groups(values: np.ndarray) -> list[tuple[str, np.ndarray]]:
 
 
 def _outputs(frame: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
-    return frame[[f"p_{c}" for c in classes]].to_numpy(dtype=float)
+    return frame[[f"z_{c}" for c in classes]].to_numpy(dtype=float)
 
 
 def _index(names: pd.Series, classes: tuple[str, ...]) -> np.ndarray:
     known = {c: i for i, c in enumerate(classes)}
     strange = sorted(set(map(str, names)) - set(known))
     if strange:
-        raise BlendnetError(f"class {strange[0]!r} has no output p_{strange[0]}; run `blendnet predict --force`")
+        raise BlendnetError(f"class {strange[0]!r} has no output z_{strange[0]}; run `blendnet predict --force`")
     return np.array([known[str(n)] for n in names], dtype=int)
 
 

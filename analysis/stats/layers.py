@@ -204,6 +204,11 @@ def layer_score(
     x = np.asarray(x)
     if metric not in REGRESSIONS:
         target = rdms if rdms is not None else rsa.rdm(np.asarray(y))
+        # A layer that answers some stimulus with one number everywhere has no correlation distances; it is passed
+        # over by `commit`, as a layer whose regression has no score is, and does not end a long scoring.
+        if constant(x.T).any():
+            nothing = np.full(len(np.atleast_2d(np.asarray(target))), np.nan)
+            return LayerScore(float("nan"), float("nan"), float("nan"), nothing, len(x))
         return _rsa_score(rsa.rdm(x), np.atleast_2d(np.asarray(target)), _RSA[metric], groups, n_boot, seed)
     responses = np.asarray(y, dtype=np.float64)
     splits = shuffle_splits(len(x), n_splits=n_splits, test_size=test_size, seed=seed, groups=groups, stratify=stratify)

@@ -18,10 +18,13 @@ from blendnet.data.manifest import targets as label_sets
 from blendnet.data.photoset import PhotoSet
 from blendnet.errors import BlendnetError
 from blendnet.files import make_folder, write_text
-from blendnet.keys import difference
+from blendnet.keys import code_version, difference
 from blendnet.run import Recipe, Run
 from blendnet.training import evaluate, schedule, state
 from blendnet.training.augment import augment, normalise, step_generator
+
+# Kept beside the weights, not in their key: a changed comment must not cost a week of training; reuse says so.
+CODE = ("blendnet/training", "blendnet/models", "blendnet/attention", "blendnet/data/mixing.py")
 
 Say = Callable[[str], None]
 
@@ -113,6 +116,7 @@ def train(
     validation loss deciding ties. stop_after: leave after that many epochs of this call (tests of resuming).
     """
     device = torch.device(device)
+    code = code_version(*CODE)
     key = {
         "run": run.id, "recipe": recipe.asdict(), "image_size": image_size, "classes": list(photos.classes),
         "photos_sha256": photos.sha256, "manifest_sha256": val_manifest.attrs["sha256"],
@@ -121,8 +125,10 @@ def train(
     if checkpoint.is_finished(folder) and not force:
         differs = difference(checkpoint.load_meta(folder).get("key", {}), key)
         if not differs:
-            say(f"  reused: {run.id} is trained")
-            return checkpoint.load_meta(folder)
+            meta = checkpoint.load_meta(folder)
+            other = meta.get("code", code) != code
+            say(f"  reused: {run.id} is trained" + (" (by other code; --force trains it anew)" if other else ""))
+            return meta
         say(f"  trained anew: {run.id} differs in {'; '.join(differs[:3])}")
     make_folder(folder)
     model = model.to(device).train()
@@ -130,9 +136,11 @@ def train(
         model = model.to(memory_format=torch.channels_last)
     optim = schedule.optimizer(model, recipe)
     done, best = _resume(folder, key, model, optim, force, say)
+    # From here on the run is unfinished: a kill must not leave an older training in its place.
+    (folder / checkpoint.META).unlink(missing_ok=True)
     batches = Batches(photos, run, recipe, held_out, space, device)
     steps = max(1, recipe.epoch_size // recipe.batch_size)
-    writer = _tensorboard(folder, done.epoch * steps)
+    writer = _tensorboard(folder, done.epoch)
     bar = tqdm(total=recipe.epochs * steps, initial=done.epoch * steps, desc=f"  {run.id}", unit="step",
                disable=not progress_bar, leave=False)  # fmt: skip
     try:
@@ -144,6 +152,11 @@ def train(
             trained = time.perf_counter() - began
             row = {"epoch": epoch, "lr": schedule.learning_rate(recipe, (epoch + 1) * steps - 1, steps),
                    "train_loss": loss} | validate(model, run, photos, val_manifest, device)  # fmt: skip
+            if not np.isfinite(row["val_loss"]):
+                raise BlendnetError(
+                    f"{run.id}: the validation loss is {row['val_loss']} in epoch {epoch + 1}; lower the recipe's lr "
+                    f"({recipe.lr:g})"
+                )
             seconds = time.perf_counter() - began
             row |= {
                 "seconds": round(seconds, 3),
@@ -166,10 +179,14 @@ def train(
     finally:
         bar.close()
         writer.close()
+    # Once more: a kill between state and log in the last epoch would have left the log short for good.
+    write_text(folder / "log.csv", pd.DataFrame(done.log).to_csv(index=False))
+    if not best:
+        raise BlendnetError(f"{run.id}: no epoch was trained; set the recipe's epochs to 1 or more")
     checkpoint.load_strictly(model, best, folder)
     row = done.log[done.best_epoch]
     meta = checkpoint.save(folder, model, {
-        "key": key, "run": run.id, "network": run.network, "attention": run.attention, "heads": run.heads,
+        "key": key, "code": code, "run": run.id, "network": run.network, "attention": run.attention, "heads": run.heads,
         "training": run.training, "seed": run.seed, "recipe": recipe.asdict(), "classes": list(photos.classes),
         "image_size": image_size, "colour": colour, "epoch": done.best_epoch,
         "criterion": "val_top1" if run.training == "regular" else "val_both", "validation": row,

@@ -10,8 +10,8 @@ from blendnet.run import Recipe
 
 
 def optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser. Biases, norms and position tables are not decayed by AdamW and SGD; RMSprop decays all,
-    as the study does."""
+    """The recipe's optimiser. AdamW and SGD decay weights and position tables but not biases and norms; RMSprop decays
+    all, as the study does."""
     if recipe.optimizer == "rmsprop":
         return torch.optim.RMSprop(
             model.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
