@@ -48,7 +48,7 @@ def recordings_of(context: Context) -> dict[str, Any]:
     """What the scored recordings are, from the pieces of scores that rest on them."""
     from pipelines.recordings import load_one
 
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for name in context.profile.recordings:
         if name == "planted":
             found[name] = {"planted": True}

@@ -54,7 +54,7 @@ def load_one(name: str, data: Path) -> list[Recording]:
 
 def planted_stimuli(context: Context) -> Stimuli:
     """Procedural photographs that no network was trained on."""
-    n, size = _planted(context).n_stimuli, context.profile.image_size
+    n, size = planted_design(context).n_stimuli, context.profile.image_size
     classes = procedural.CLASSES
     pick = [(classes[i % len(classes)], PLANTED_SEED + i) for i in range(n)]
     code = code_version("blendnet/data/sources/procedural.py", "blendnet/data/sources/_procedural")
@@ -68,7 +68,7 @@ def planted_stimuli(context: Context) -> Stimuli:
     )
 
 
-def _planted(context: Context) -> Planted:
+def planted_design(context: Context) -> Planted:
     """The planted design: the profile's, or a made-up one where 'planted' was asked for by name. An invented recording
     is never part of a profile by default: only the demo's lists it."""
     if context.profile.planted is not None:
@@ -81,7 +81,7 @@ def _planted(context: Context) -> Planted:
 
 def planted(context: Context) -> list[Recording]:
     """Invented responses made from layers of the planted design's source run."""
-    design = _planted(context)
+    design = planted_design(context)
     run = Run.from_id(design.source)
     stimuli = planted_stimuli(context)
     layers = tuple(dict.fromkeys(design.layers.values()))

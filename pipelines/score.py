@@ -244,6 +244,19 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
 
 
+def _belongs(context: Context, piece: dict[str, Any], names: set[str]) -> bool:
+    """Is a stored piece about a recording that the profile lists, or that was asked for? A planted one must be of the
+    present design, too: its name says nothing of what it was made from."""
+    name = piece["key"]["recording_name"].split("-")[0]
+    if name not in names:
+        return False
+    if name != "planted":
+        return True
+    design = recordings.planted_design(context)
+    made_from = {f"{design.source}:{layer}" for layer in design.layers.values()}
+    return all(r["region"] in design.layers and r["planted_layer"] in made_from for r in piece["scores"])
+
+
 def gather(context: Context) -> None:
     """scores.csv and layers.csv from the pieces of every run and recording of the sheet that are there."""
     names = [r.id for r in context.profile.scored_runs()] + [extract.PIXELS]
@@ -252,7 +265,7 @@ def gather(context: Context) -> None:
     for name in names:
         for path in sorted(context.folder("scores", name).glob("*.json")):
             piece = read_json(path)
-            if piece["key"]["recording_name"].split("-")[0] not in {*asked, *context.profile.recordings}:
+            if not _belongs(context, piece, {*asked, *context.profile.recordings}):
                 continue
             if difference({k: piece["key"].get(k) for k in wanted}, wanted):
                 old.append(f"{name}/{path.stem}")

@@ -189,9 +189,7 @@ def test_a_checkpoint_of_another_model_is_refused(chain, tiny, capsys):
         shutil.copytree(b, a)
         args = ["predict", "--results", str(chain.parent), "--force", "--only", "*none-blended*"]
         assert blendnet(*args) == 1
-        assert "is not the sheet's (run: cornet_z-aacn4…" in line(capsys).replace(
-            "cornet_z-aacn4-blended-s0", "cornet_z-aacn4…"
-        )
+        assert "is not the sheet's (run: cornet_z-aac… -> cornet_z-none-blended-s0)" in line(capsys)
         # even where its meta.json says that it is the right one
         meta["key"]["run"] = "cornet_z-none-blended-s0"
         write_json(a / "meta.json", meta)

@@ -1,0 +1,287 @@
+"""What notebooks/explore_layers.ipynb calls: tables in, pandas tables and figures out; no torch, no widgets.
+
+Every number drawn is also returned as a table (`profile_table`, `level_table`), so that a picture can be checked.
+`training` names how the chosen networks were trained; ready-made networks (kind 'control') are shown whatever it is.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import tables as columns
+from analysis.figures import _style as s
+from analysis.similarity import rsa
+from blendnet.errors import BlendnetError, unknown
+from blendnet.files import read_json
+
+TABLES = ("scores", "layers", "accuracy")
+CHANCE = ("untrained", "shuffled", "pixels")
+_WHERE = ["recording", "region", "metric", "network", "attention", "seed"]
+# A picture shows no more than this; the RDM of 2,500 stimuli would also be 50 MB.
+MOST_STIMULI = 400
+
+
+def profiles(results: Path | str) -> list[str]:
+    """The profiles under results/ that have scores; raises BlendnetError where there is none."""
+    found = sorted(p.parents[1].name for p in Path(results).glob("*/tables/scores.csv"))
+    if not found:
+        raise BlendnetError(f"no profile under {Path(results).resolve()} has scores.csv; run `make demo` first")
+    return found
+
+
+def load(results: Path | str, profile: str) -> dict[str, pd.DataFrame]:
+    """The checked tables of a profile, {name: table}; a missing one names the command that makes it."""
+    folder = Path(results) / profile / "tables"
+    return {name: columns.read(folder / f"{name}.csv", profile=profile) for name in TABLES}
+
+
+def networks(layers: pd.DataFrame) -> list[str]:
+    """The networks with a layer profile, in the order of the study."""
+    return s.ordered(layers["network"])
+
+
+def trainings(layers: pd.DataFrame) -> list[str]:
+    """How the networks were trained, e.g. ['blended', 'regular']."""
+    return sorted(set(layers.loc[layers["kind"] == "network", "training"]))
+
+
+def metrics(layers: pd.DataFrame, recording: str) -> list[str]:
+    """The metrics that a recording was scored with; raises BlendnetError for an unknown recording."""
+    there = set(layers.loc[layers["recording"] == recording, "metric"])
+    if not there:
+        raise unknown("recording", recording, set(layers["recording"]))
+    return [m for m in columns.METRICS if m in there]
+
+
+def profile_table(
+    layers: pd.DataFrame, network: str, recording: str, metric: str, training: str = "blended"
+) -> pd.DataFrame:
+    """The layer profile of a network in each region of a recording, means over seeds.
+
+    One row a region, kind ('network', 'control', 'untrained'), attention and layer: depth (0 first readout, 1 last),
+    score (raw, cross-validated over all stimuli), n_seeds, n_stimuli. Layers without a score are left out.
+    """
+    if metric not in metrics(layers, recording):
+        raise unknown("metric", metric, metrics(layers, recording))
+    own = _trained(layers[layers["network"] == network], training, ("untrained",))
+    own = own[(own["recording"] == recording) & (own["metric"] == metric) & own["score"].notna()]
+    groups = own.groupby(["region", "kind", "attention", "depth", "layer"], as_index=False)
+    return groups.agg(score=("score", "mean"), n_seeds=("run", "nunique"), n_stimuli=("n_stimuli", "max"))
+
+
+def committed_table(
+    scores: pd.DataFrame,
+    chosen: Sequence[str],
+    metric: str,
+    training: str = "blended",
+    recording: str | None = None,
+) -> pd.DataFrame:
+    """The committed layer of each area, one row a run, for all recordings or one.
+
+    layer was chosen on one half of the stimuli; score, lo, hi (95 %) are of the other half (n_report stimuli), ceiling
+    of that half; optimism: what choosing on the reported half would have added. Beside them the chance rows:
+    untrained (twin, mean over its seeds), shuffled (same run, stimuli permuted) and pixels; NaN where not scored.
+    """
+    rows = scores[(scores["metric"] == metric) & ((scores["recording"] == recording) if recording else True)]
+    own = _trained(rows[rows["network"].isin(list(chosen))], training)
+    place = ["recording", "region", "metric"]
+    for kind, by in zip(CHANCE, ([*place, "network", "attention"], [*place, "run"], place)):
+        means = rows[rows["kind"] == kind].groupby(by, as_index=False)["score"].mean()
+        own = own.merge(means.rename(columns={"score": kind}), on=by, how="left")
+    shown = ["layer", "score", "lo", "hi", "ceiling", "score_ceiled", "naive_layer", "optimism"]
+    return own.sort_values(_WHERE)[[*_WHERE, *shown, *CHANCE, "n_neuroids", "n_report"]].reset_index(drop=True)
+
+
+def level_table(
+    scores: pd.DataFrame, network: str, recording: str, metric: str, training: str = "blended"
+) -> pd.DataFrame:
+    """The level lines of a panel: ceiling (with ceiling_lo, ceiling_hi), shuffled, pixels; one row a region.
+
+    On the reported half of the stimuli, means over runs; NaN where there is none.
+    """
+    rows = scores[(scores["recording"] == recording) & (scores["metric"] == metric)]
+    ends = ["ceiling", "ceiling_lo", "ceiling_hi"]
+    own = _trained(rows[rows["network"] == network], training)
+    out = own.groupby("region")[ends].mean()
+    shuffled = rows[(rows["kind"] == "shuffled") & rows["run"].isin(set(own["run"]))]
+    out["shuffled"] = shuffled.groupby("region")["score"].mean()
+    out["pixels"] = rows[rows["kind"] == "pixels"].groupby("region")["score"].mean()
+    return out.reset_index()
+
+
+def profile_figure(
+    given: dict[str, pd.DataFrame],
+    chosen: Sequence[str],
+    recording: str,
+    metric: str,
+    training: str = "blended",
+) -> Figure:
+    """Score by depth, plain against attention: one row a region of the recording, one column a network.
+
+    Large open markers with intervals: each seed's committed layer and its score on the reported half. Grey: untrained
+    twins, pixels, shuffled stimuli; black: ceiling with its interval. Raises BlendnetError for an unknown name.
+    """
+    layers, scores = s.need(given, ("layers", "scores"))
+    if not chosen:
+        raise BlendnetError("no network is chosen; choose at least one")
+    for name in chosen:
+        if name not in set(layers["network"]):
+            raise unknown("network", name, set(layers["network"]))
+    parts = {n: profile_table(layers, n, recording, metric, training) for n in chosen}
+    found = {region for part in parts.values() for region in part["region"]}
+    if not found:
+        raise BlendnetError(f"no layer of {', '.join(chosen)} has a {metric} score on {recording}; choose another")
+    regions = [r for r in s.REGIONS if r in found]
+    commits = committed_table(scores, chosen, metric, training, recording)
+    with s.style():
+        fig = s.figure(s.PAGE if len(chosen) > 1 else 1.3 * s.COLUMN, 52 * len(regions) + 30)
+        axes = fig.subplots(len(regions), len(chosen), squeeze=False, sharey="row")
+        for j, network in enumerate(chosen):
+            levels = level_table(scores, network, recording, metric, training)
+            for ax, region in zip(axes[:, j], regions):
+                own = commits[(commits["network"] == network) & (commits["region"] == region)]
+                part = parts[network][parts[network]["region"] == region]
+                _panel(ax, part, own, levels[levels["region"] == region], s.colour(network, chosen))
+                ax.set_title(f"{s.label(network)} · {region}", color=s.colour(network, chosen))
+                if j == 0:
+                    ax.set_ylabel(f"score ({s.label(metric)}, raw)")
+        s.invented(fig, scores[scores["recording"] == recording])
+        kinds = s.attentions(pd.concat(parts.values())["attention"])
+        s.keys(fig, [*s.twin_keys(kinds, lines=True),
+                     s.key("committed, on other half", marker="o", mfc="white", ms=6),
+                     s.key("ceiling", s.CONTROL, ls="-"), s.key("untrained twins", s.GREY, ls="-"),
+                     s.key("pixels", s.GREY, ls=":"), s.key("stimuli shuffled", s.GREY, ls="-.")])  # fmt: skip
+    return fig
+
+
+def profile_words(
+    given: dict[str, pd.DataFrame], chosen: Sequence[str], recording: str, metric: str, training: str = "blended"
+) -> str:
+    """One sentence below the picture: over what the lines are means, and what they may be used for."""
+    part = pd.concat([profile_table(given["layers"], n, recording, metric, training) for n in chosen])
+    seeds = part.loc[part["kind"] != "untrained", "n_seeds"].max() if len(part) else 0
+    return (
+        f"{recording}, {s.label(metric)}: lines are means over up to {seeds} seed(s), cross-validated over all "
+        f"{part['n_stimuli'].max()} stimuli, for orientation; claims rest on the committed layers (open markers, "
+        "95 % intervals), chosen on one half of the stimuli and scored on the other, as are ceiling, pixels and shuffled."
+    )
+
+
+def accuracy_table(accuracy: pd.DataFrame, chosen: Sequence[str], training: str = "blended") -> pd.DataFrame:
+    """How well the same networks see: rates over all blends (both objects right) and all regular images (top 1).
+
+    One row a run and test, with Wilson 95 % interval, chance and n.
+    """
+    both = accuracy["outcome"] == accuracy["test"].map({"blended": "both", "regular": "top1"})
+    own = accuracy[both & (accuracy["by"] == "all") & accuracy["network"].isin(list(chosen))]
+    own = own[own["training"] == training].sort_values(["test", "network", "attention", "seed"])
+    shown = ["test", "network", "attention", "seed", "rate", "lo", "hi", "chance", "n", "parameters", "flops"]
+    return own[shown].reset_index(drop=True)
+
+
+def stored(results: Path | str, profile: str, scores: pd.DataFrame) -> pd.DataFrame:
+    """The activations on disk: run, stimuli, n_stimuli, layers (tuple, in order), scored; no rows where none lie there.
+
+    scored: True where scores.csv rests on exactly these activations (equal key).
+    """
+    keys = set(zip(scores["run"], scores["activations_key"]))
+    rows = []
+    for path in sorted((Path(results) / profile / "activations").glob("*/*/key.json")):
+        run, stimuli = path.parts[-3:-1]
+        if not stimuli.endswith(".partial"):
+            info = read_json(path)
+            rows.append((run, stimuli, int(info["n_stimuli"]), tuple(info["key"]["layers"]),
+                         (run, info["sha256"]) in keys))  # fmt: skip
+    return pd.DataFrame(rows, columns=["run", "stimuli", "n_stimuli", "layers", "scored"])
+
+
+def stored_words(found: pd.DataFrame, profile: str) -> str:
+    """One sentence: what lies on disk, or how to make it."""
+    if not len(found):
+        return (
+            "No activations of this profile are on disk (they are large and not kept in git), so there is no RDM to "
+            f"show; `.venv/bin/blendnet extract --profile {profile}` makes them from the checkpoints."
+        )
+    stale = int((~found["scored"]).sum())
+    return f"Activations of {found['run'].nunique()} runs are on disk." + (
+        f" {stale} of {len(found)} extractions are not those that scores.csv rests on." if stale else ""
+    )
+
+
+def layer_rdm(results: Path | str, profile: str, run: str, stimuli: str, layer: str) -> tuple[np.ndarray, list[str]]:
+    """RDM of one stored layer, float64 (n, n), 1 - Pearson r of two patterns (0 to 2), and the n stimulus ids.
+
+    Of more than MOST_STIMULI stimuli, that many evenly spaced ones are taken. The patterns are the stored (randomly
+    projected) activations. Raises BlendnetError for an unknown layer and a stimulus without any variation.
+    """
+    folder = Path(results) / profile / "activations" / run / stimuli
+    info = read_json(folder / "key.json")
+    if layer not in info["key"]["layers"]:
+        raise unknown("layer", layer, info["key"]["layers"])
+    ids = info["stimulus_id"]
+    kept = np.unique(np.linspace(0, len(ids) - 1, min(len(ids), MOST_STIMULI)).round().astype(int))
+    x = np.load(folder / f"{layer}.npy", mmap_mode="r", allow_pickle=False)[kept]
+    return rsa.square(rsa.rdm(x)), [ids[i] for i in kept]
+
+
+def rdm_figure(results: Path | str, profile: str, runs: Sequence[str], stimuli: str, layer: str) -> Figure:
+    """The RDM of one layer, one panel a run, one colour scale; above later panels the Spearman correlation with the
+    first."""
+    if not runs:
+        raise BlendnetError("no run is chosen; choose at least one")
+    matrices = [layer_rdm(results, profile, run, stimuli, layer)[0] for run in runs]
+    upper = np.triu_indices(len(matrices[0]), 1)
+    top = max(m.max() for m in matrices)
+    with s.style():
+        fig, axes = s.panels(len(runs), 66, 12, most=3)
+        for i, (ax, run, matrix) in enumerate(zip(axes, runs, matrices)):
+            image = ax.imshow(matrix, cmap="cividis", vmin=0, vmax=top, interpolation="nearest")
+            r = float(rsa.compare(matrices[0][upper], matrix[upper])) if i else None
+            ax.set_title(run + ("" if r is None else f"\nSpearman with the first: {r:.2f}"))
+            ax.set_xticks([])
+            ax.set_yticks([])
+            ax.set_xlabel(f"{len(matrix)} stimuli of {stimuli}")
+        bar = fig.colorbar(image, ax=axes, shrink=0.7, aspect=30, pad=0.01)
+        bar.set_label(f"1 − Pearson r, {layer}")
+        bar.outline.set_visible(False)
+    return fig
+
+
+def png(fig: Figure) -> bytes:
+    """The figure as PNG, for IPython.display.Image: the same in every notebook front end."""
+    return s.render(fig, "png")
+
+
+def _trained(df: pd.DataFrame, training: str, also: tuple[str, ...] = ()) -> pd.DataFrame:
+    network = (df["kind"] == "network") & (df["training"] == training)
+    return df[network | df["kind"].isin(("control", *also))]
+
+
+def _panel(ax: Axes, part: pd.DataFrame, commits: pd.DataFrame, levels: pd.DataFrame, shade: str) -> None:
+    for level in levels.to_dict("records"):
+        for name, look in (("ceiling", "-"), ("pixels", ":"), ("shuffled", "-.")):
+            if np.isfinite(level[name]):
+                ax.axhline(level[name], color=s.CONTROL if name == "ceiling" else s.GREY, ls=look, lw=0.8, zorder=1)
+        if np.isfinite(level["ceiling_lo"]) and np.isfinite(level["ceiling_hi"]):
+            ax.axhspan(level["ceiling_lo"], level["ceiling_hi"], color=s.CONTROL, alpha=0.07, lw=0, zorder=0)
+    for (kind, attention), own in part.groupby(["kind", "attention"]):
+        chance = kind == "untrained"
+        own = own.sort_values("depth")
+        ax.plot(own["depth"], own["score"], color=s.GREY if chance else shade, ls=s.line(attention),
+                marker=s.marker(attention), ms=2.5 if chance else 4, zorder=2 if chance else 3,
+                label=f"{kind} {attention}")  # fmt: skip
+    depth = part.drop_duplicates("layer").set_index("layer")["depth"].sort_values(kind="stable")
+    known = commits[commits["layer"].isin(depth.index)].to_dict("records")
+    # Side by side, so that seeds and twins that chose one layer do not hide one another.
+    for row, aside in zip(known, s.offsets(len(known), 0.05)):
+        x = float(depth[row["layer"]]) + aside
+        s.bar(ax, x, row, shade)
+        ax.plot(
+            [x], [row["score"]], marker=s.marker(row["attention"]), mfc="white", mec=shade, ms=6, ls="none", zorder=4
+        )
+    ax.set_xticks(depth.to_numpy(), list(depth.index), rotation=40, ha="right", rotation_mode="anchor")
+    ax.axhline(0, color=s.GREY, lw=0.4, zorder=0)
