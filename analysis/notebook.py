@@ -26,10 +26,12 @@ MOST_STIMULI = 400
 
 
 def profiles(results: Path | str) -> list[str]:
-    """The profiles under results/ that have scores; raises BlendnetError where there is none."""
-    found = sorted(p.parents[1].name for p in Path(results).glob("*/tables/scores.csv"))
+    """The profiles under results/ that have every table in TABLES; raises BlendnetError where there is none."""
+    folders = Path(results).glob("*/tables")
+    found = sorted(f.parent.name for f in folders if all((f / f"{name}.csv").exists() for name in TABLES))
     if not found:
-        raise BlendnetError(f"no profile under {Path(results).resolve()} has scores.csv; run `make demo` first")
+        files = ", ".join(f"{name}.csv" for name in TABLES)
+        raise BlendnetError(f"no profile under {Path(results).resolve()} has {files}; run `make demo` first")
     return found
 
 
@@ -167,7 +169,8 @@ def profile_words(
     return (
         f"{recording}, {s.label(metric)}: lines are means over up to {seeds} seed(s), cross-validated over all "
         f"{part['n_stimuli'].max()} stimuli, for orientation; claims rest on the committed layers (open markers, "
-        "95 % intervals), chosen on one half of the stimuli and scored on the other, as are ceiling, pixels and shuffled."
+        "95 % intervals), chosen on one half of the stimuli and scored on the other, as are ceiling, pixels "
+        "and shuffled."
     )
 
 
@@ -216,7 +219,8 @@ def layer_rdm(results: Path | str, profile: str, run: str, stimuli: str, layer: 
     """RDM of one stored layer, float64 (n, n), 1 - Pearson r of two patterns (0 to 2), and the n stimulus ids.
 
     Of more than MOST_STIMULI stimuli, that many evenly spaced ones are taken. The patterns are the stored (randomly
-    projected) activations. Raises BlendnetError for an unknown layer and a stimulus without any variation.
+    projected) activations. Raises BlendnetError for an unknown layer, a stimulus whose pattern does not vary, and a
+    file that cannot be read.
     """
     folder = Path(results) / profile / "activations" / run / stimuli
     info = read_json(folder / "key.json")
@@ -224,7 +228,11 @@ def layer_rdm(results: Path | str, profile: str, run: str, stimuli: str, layer: 
         raise unknown("layer", layer, info["key"]["layers"])
     ids = info["stimulus_id"]
     kept = np.unique(np.linspace(0, len(ids) - 1, min(len(ids), MOST_STIMULI)).round().astype(int))
-    x = np.load(folder / f"{layer}.npy", mmap_mode="r", allow_pickle=False)[kept]
+    path = folder / f"{layer}.npy"
+    try:
+        x = np.load(path, mmap_mode="r", allow_pickle=False)[kept]
+    except (OSError, ValueError) as error:
+        raise BlendnetError(f"{path} cannot be read ({error}); run `blendnet extract --force`") from error
     return rsa.square(rsa.rdm(x)), [ids[i] for i in kept]
 
 
@@ -241,7 +249,7 @@ def rdm_figure(results: Path | str, profile: str, runs: Sequence[str], stimuli: 
         for i, (ax, run, matrix) in enumerate(zip(axes, runs, matrices)):
             image = ax.imshow(matrix, cmap="cividis", vmin=0, vmax=top, interpolation="nearest")
             r = float(rsa.compare(matrices[0][upper], matrix[upper])) if i else None
-            ax.set_title(run + ("" if r is None else f"\nSpearman with the first: {r:.2f}"))
+            ax.set_title(run + ("" if r is None else f"\nSpearman with the first: {r:.2f}".replace(": -", ": −")))
             ax.set_xticks([])
             ax.set_yticks([])
             ax.set_xlabel(f"{len(matrix)} stimuli of {stimuli}")
