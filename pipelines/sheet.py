@@ -117,13 +117,16 @@ DEMO = Profile(
     fractions=(0.7, 0.12, 0.18),
     seeds=(0,),
     recordings=("planted",),
-    width=500,
-    n_bootstrap=500,
+    metrics=("pls", "rsa"),
+    width=400,
+    n_bootstrap=300,
     val_per_pair=8,
     test_per_pair=8,
     planted=Planted(
         source="resnet18-aacn4-blended-s0",
         layers={"V1": "layer1.0", "V2": "layer2.0", "V4": "layer3.0", "IT": "layer4.0"},
+        n_stimuli=320,
+        n_neuroids=40,
     ),
     caveats=(
         "The recording is planted: its neurons were computed from layers of resnet18-aacn4-blended-s0, with noise. "

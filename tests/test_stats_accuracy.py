@@ -194,7 +194,7 @@ def test_held_out_pairs_get_rows_and_strange_classes_no_hyperpair():
         (lambda f: f.assign(alpha=0.3), "no blend has alpha 0.5"),
         (lambda f: f.assign(class_a="ghost"), "class 'ghost' has no output"),
         (lambda f: f.assign(class_a=f["class_b"]), "1 labels, not 2"),
-        (lambda f: f.assign(p_boat=np.nan), "not finite"),
+        (lambda f: f.assign(z_boat=np.nan), "not finite"),
         (lambda f: f.iloc[:0], "are empty"),
         (lambda f: f[[c for c in f.columns if not c.startswith("z_")]], "no z_<class> columns"),
     ],
