@@ -7,6 +7,7 @@ written last and carries the sha256 of the weights: a folder without it is an un
 import hashlib
 import platform
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,9 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+@cache
 def _git_commit() -> str | None:
+    # Asked once, when the first number of a process is begun: later commits are not what it runs.
     here = Path(__file__).resolve().parent
     try:
         out = subprocess.run(

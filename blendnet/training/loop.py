@@ -116,7 +116,7 @@ def train(
     validation loss deciding ties. stop_after: leave after that many epochs of this call (tests of resuming).
     """
     device = torch.device(device)
-    code = code_version(*CODE)
+    code, where = code_version(*CODE), checkpoint.surroundings(device)
     key = {
         "run": run.id, "recipe": recipe.asdict(), "image_size": image_size, "classes": list(photos.classes),
         "photos_sha256": photos.sha256, "manifest_sha256": val_manifest.attrs["sha256"],
@@ -191,7 +191,7 @@ def train(
         "image_size": image_size, "colour": colour, "epoch": done.best_epoch,
         "criterion": "val_top1" if run.training == "regular" else "val_both", "validation": row,
         "n_train_images": len(batches.labels), "seconds": round(done.seconds, 1),
-        "surroundings": checkpoint.surroundings(device),
+        "surroundings": where,
     })  # fmt: skip
     # Only now: as long as the state lies there, a kill between the two files of the checkpoint loses nothing.
     (folder / state.STATE).unlink(missing_ok=True)
