@@ -123,7 +123,7 @@ def compute(context: Context, run: Run | None, recording: Recording, xs: dict[st
     """Rows of scores.csv and layers.csv for one run and recording; pure: reads and writes nothing."""
     p = context.profile
     about = _about(context, run) | {"recording": recording.name, "region": recording.region}
-    groups = recording.stimuli.groups
+    groups = groups_of(recording)
     split = halves(len(recording.stimuli), seed=p.score_seed, groups=groups)
     brain: dict[str, Any] = {"rdms": recording.rdms} if recording.rdm_only else {"y": recording.mean()}
     how: dict[str, Any] = {"n_splits": p.n_splits, "test_size": p.split_test, "seed": p.score_seed, "groups": groups}
@@ -171,6 +171,13 @@ def _about(context: Context, run: Run | None) -> dict[str, Any]:
             "training": run.training, "seed": run.seed, "kind": kind}  # fmt: skip
 
 
+def groups_of(recording: Recording) -> np.ndarray | None:
+    """Groups of stimuli that are never divided (clips), None where every stimulus stands alone: then the splits are
+    Brain-Score's."""
+    groups = recording.stimuli.groups
+    return None if len(np.unique(groups)) == len(groups) else groups
+
+
 def _planted_layer(recording: Recording) -> str:
     """What the planted neurons were made from, as 'run id:layer'; '' for a real recording."""
     if not recording.planted:
@@ -206,7 +213,8 @@ def _ceiling(recording: Recording, metric: str, half: np.ndarray, n_boot: int, s
             return none
         return {"ceiling": lower, "ceiling_lo": lower, "ceiling_hi": upper}
     assert recording.trials is not None
-    trials, groups = recording.trials[half], recording.stimuli.groups[half]
+    groups = groups_of(recording)
+    trials, groups = recording.trials[half], None if groups is None else groups[half]
     if trials.shape[1] < 2:
         return none
     if metric in REGRESSIONS:
@@ -221,6 +229,7 @@ def _ceiling(recording: Recording, metric: str, half: np.ndarray, n_boot: int, s
 def _shuffled(context: Context, recording: Recording, x: np.ndarray, metric: str, half: np.ndarray) -> dict[str, Any]:
     """The chance row: the same layer with its stimuli in a random order, scored on the same half."""
     p = context.profile
+    groups = groups_of(recording)
     order = np.random.default_rng([p.score_seed, 7]).permutation(len(half))
     brain: dict[str, Any]
     if recording.rdm_only:
@@ -228,7 +237,7 @@ def _shuffled(context: Context, recording: Recording, x: np.ndarray, metric: str
     else:
         brain = {"y": recording.mean()[half]}
     s = layer_score(
-        x[half][order], **brain, metric=metric, groups=recording.stimuli.groups[half], n_splits=p.n_splits,
+        x[half][order], **brain, metric=metric, groups=None if groups is None else groups[half], n_splits=p.n_splits,
         test_size=p.split_test, seed=p.score_seed, n_boot=min(p.n_bootstrap, SHUFFLED_BOOTSTRAP),
     )  # fmt: skip
     return {"layer": "", "score": s.score, "lo": s.lo, "hi": s.hi, "score_ceiled": None, "naive_layer": "",

@@ -82,6 +82,8 @@ def predict(
     if groups is not None and np.shape(groups) != (len(x),):
         raise BlendnetError(f"groups has shape {np.shape(groups)}, but there are {len(x)} stimuli; give one label each")
     labels = None if groups is None else np.unique(groups, return_inverse=True)[1]
+    if labels is not None and labels.max() + 1 == len(x):
+        labels = None  # groups of one stimulus each: plain leave-one-out, without a system to solve for each
     eigen = _eigen(x)
     scale = eigen.mean or 1.0
     penalties = np.asarray([fixed_alpha] if fixed_alpha is not None else [a * scale for a in alphas])
