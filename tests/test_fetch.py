@@ -582,3 +582,19 @@ def test_cifar10_from_its_home_and_a_tar_that_climbs_out(
             one_line(error, "broken")
             assert not (tmp_path / "climbed").exists()
             shutil.rmtree(root)
+
+
+def test_npm_writes_into_a_relative_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """npm runs in the download folder; a --data of 'data' must not be taken from there a second time."""
+    from blendnet.data._index import node_package
+
+    script = (
+        "import pathlib, sys\n"
+        "place = pathlib.Path(sys.argv[sys.argv.index('--pack-destination') + 1])\n"
+        "(place / 'thing-1.0.0.tgz').write_bytes(b'x')\n"
+    )
+    (tmp_path / "bin").mkdir(exist_ok=True)
+    fake_npm(tmp_path / "bin", script, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    archive = node_package("thing", "1.0.0", Path("data/.downloads"), instead="nothing")
+    assert archive == tmp_path / "data" / ".downloads" / "thing-1.0.0.tgz"

