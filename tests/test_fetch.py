@@ -593,7 +593,6 @@ def test_npm_writes_into_a_relative_data_folder(tmp_path: Path, monkeypatch: pyt
         "place = pathlib.Path(sys.argv[sys.argv.index('--pack-destination') + 1])\n"
         "(place / 'thing-1.0.0.tgz').write_bytes(b'x')\n"
     )
-    (tmp_path / "bin").mkdir(exist_ok=True)
     fake_npm(tmp_path / "bin", script, monkeypatch)
     monkeypatch.chdir(tmp_path)
     archive = node_package("thing", "1.0.0", Path("data/.downloads"), instead="nothing")
