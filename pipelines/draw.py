@@ -5,8 +5,12 @@ from pathlib import Path
 import pandas as pd
 
 from analysis import figures, tables
+from blendnet.files import read_json, sha256_file, sha256_of, write_json
+from blendnet.keys import code_version
 from pipelines.sheet import Profile
 
+DRAWN = "drawn.json"
+CODE = ("analysis/figures", "analysis/tables.py")
 TABLES = ("scores", "layers", "accuracy", "correlation", "twins")
 
 
@@ -23,5 +27,21 @@ def read_tables(profile: Profile, results: Path) -> dict[str, pd.DataFrame]:
 
 def draw(profile: Profile, results: Path) -> None:
     """Draw every figure as PDF and PNG; the same tables give the same bytes."""
-    for path in figures.draw_all(read_tables(profile, results), results / "figures", profile.name):
+    tables_ = read_tables(profile, results)
+    for path in figures.draw_all(tables_, results / "figures", profile.name):
         print(f"  {path}", flush=True)
+    write_json(results / "figures" / DRAWN, {"tables": tables_sha256(results), "code": code_version(*CODE)})
+
+
+def drawn(results: Path, name: str) -> bytes | None:
+    """The PNG of a figure if it was drawn from the tables that lie there now, by this code; else None."""
+    note, path = results / "figures" / DRAWN, results / "figures" / f"{name}.png"
+    if not (note.exists() and path.exists()):
+        return None
+    fresh = read_json(note) == {"tables": tables_sha256(results), "code": code_version(*CODE)}
+    return path.read_bytes() if fresh else None
+
+
+def tables_sha256(results: Path) -> str:
+    """Hash of the files of all tables that figures are drawn from."""
+    return sha256_of([sha256_file(results / "tables" / f"{name}.csv") for name in TABLES])

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis import figures
 from analysis import report as page
 from blendnet.files import read_json, write_text
-from pipelines.draw import read_tables
+from pipelines.draw import drawn, read_tables
 from pipelines.sheet import Profile
 
 
@@ -22,12 +22,15 @@ def settings(profile: Profile) -> dict[str, Any]:
 
 
 def report(profile: Profile, results: Path) -> None:
-    """Write results/<profile>/report.html; figures are drawn anew from the tables, so that none is stale."""
+    """Write results/<profile>/report.html; figures that were not drawn from these very tables are drawn anew."""
     tables = dict(read_tables(profile, results))
     control = results / "tables" / "source_control.csv"
     if control.exists():
         tables["source_control"] = pd.read_csv(control, keep_default_na=False)
-    pictures = {name: figures.draw(name, tables, profile.name, kinds=("png",))["png"] for name in figures.names()}
+    pictures = {
+        name: drawn(results, name) or figures.draw(name, tables, profile.name, kinds=("png",))["png"]
+        for name in figures.names()
+    }
     provenance_file = results / "tables" / "provenance.json"
     provenance = read_json(provenance_file) if provenance_file.exists() else {}
     text = page.build(tables, pictures, settings(profile), provenance, f"blendnet: {profile.name}")

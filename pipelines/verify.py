@@ -23,8 +23,10 @@ def verify(context: Context, *, n: int, seed: int) -> int:
         raise BlendnetError(f"--n {n}: at least one score has to be verified")
     table = tables.read(context.tables / "scores.csv", "scores", context.profile.name)
     found = {(r.name, r.region): r for r in recordings.load(context)}
-    rows = table[(table["kind"] != "shuffled") & [fnmatch.fnmatch(r, context.only) for r in table["run"]]]
-    rows = rows[[(r, g) in found for r, g in zip(rows["recording"], rows["region"])]]
+    rows = table[[
+        kind != "shuffled" and fnmatch.fnmatch(run, context.only) and (recording, region) in found
+        for kind, run, recording, region in zip(table["kind"], table["run"], table["recording"], table["region"])
+    ]]  # fmt: skip
     if rows.empty:
         raise BlendnetError(f"{context.tables / 'scores.csv'} holds no score of this profile's recordings")
     chosen = rows.iloc[np.random.default_rng(seed).permutation(len(rows))[:n]]
