@@ -130,6 +130,8 @@ def _trials(path: Path, n_neurons: int | None, n_images: int | None) -> np.ndarr
     if counts.ndim == 2:
         counts = counts[:, :, None]
     shown = np.isfinite(counts)
+    if np.isinf(counts).any() or counts[shown].min(initial=0) < 0:
+        raise not_as_published(path, "a count is negative or infinite", NAME)
     silent = np.argwhere(~shown.any(axis=2))
     if len(silent):
         neuron, picture = silent[0]
@@ -137,8 +139,6 @@ def _trials(path: Path, n_neurons: int | None, n_images: int | None) -> np.ndarr
         raise not_as_published(
             path, f"neuron {neuron} is NaN in all repeats of image {picture} ({n_silent} such)", NAME
         )
-    if np.isinf(counts).any() or counts[shown].min(initial=0) < 0:
-        raise not_as_published(path, "a count is negative or infinite", NAME)
     return counts.transpose(1, 2, 0).astype(np.float32)
 
 
