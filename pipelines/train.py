@@ -10,7 +10,8 @@ from pipelines.data import bring
 def train(context: Context) -> None:
     """Train every selected run that is not trained yet; killed, it goes on where it was."""
     profile = context.profile
-    bring(context)
+    if not context.whole_chain:  # a whole chain has brought its data before its first step
+        bring(context)
     runs = context.select(profile.trained_runs())
     for name in {c for pair in profile.held_out for c in pair} - set(profile.classes):
         raise unknown("class in held_out", name, profile.classes)

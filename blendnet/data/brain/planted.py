@@ -19,7 +19,6 @@ from blendnet.files import sha256_of
 NAME = "planted"
 DOI = ""
 LICENCE = "invented here: no licence needed"
-ALLOWED_PROFILES = ("demo",)  # elsewhere only by name
 COMPONENTS = 20
 
 
