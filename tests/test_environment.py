@@ -26,7 +26,7 @@ def test_environment_yml_has_the_pins_of_the_lock():
     assert conda
     assert {k: v for k, v in conda.items() if lock.get(k) != v} == {}
     asked = {
-        re.split(r"[=<>]", line.strip())[0].lower()
+        re.split(r"[=<>[]", line.strip())[0].lower()
         for line in (ROOT / "requirements.in").read_text().splitlines()
         if line.strip() and not line.startswith("#")
     }

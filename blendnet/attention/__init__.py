@@ -1,4 +1,5 @@
-"""Kinds of attention, one file each; a file's name is its name in the sheet, 'none' is the plain network.
+"""Kinds of attention, one file each; a file's name (with - for _) is its name in the sheet, 'none' is the plain
+network.
 
 A file offers `replace(conv, *, heads, map_size, generator) -> nn.Module`: a module of the same shape in and
 out as the convolution it replaces. A module may also offer `matmul_flops() -> int`, the floating-point
@@ -15,7 +16,8 @@ from blendnet.errors import BlendnetError, unknown
 def names() -> tuple[str, ...]:
     """'none' and every attention kind of this folder, in alphabetical order; files with a leading _ are
     private."""
-    return ("none", *sorted(m.name for m in iter_modules(__path__) if not m.name.startswith("_")))
+    found = (m.name for m in iter_modules(__path__) if not m.name.startswith("_"))
+    return ("none", *sorted(name.replace("_", "-") for name in found))
 
 
 def load(name: str) -> ModuleType:
@@ -25,4 +27,4 @@ def load(name: str) -> ModuleType:
         raise unknown("attention", name, names())
     if name == "none":
         raise BlendnetError("attention 'none' replaces nothing and has no file; choose another kind to load one")
-    return import_module(f"{__name__}.{name}")
+    return import_module(f"{__name__}.{name.replace('-', '_')}")
