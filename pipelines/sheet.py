@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from blendnet.data.classes import CLASSES
 from blendnet.errors import unknown
-from blendnet.run import Recipe, Run
+from blendnet.run import WITHOUT_HEADS, Recipe, Run
 from blendnet.training.recipes import recipe
 
 
@@ -46,6 +46,7 @@ class Profile:
     space: str = "pixel"  # or 'linear': blends in linear light
     held_out: frozenset[tuple[str, str]] = frozenset()  # pairs of classes never blended in training
     attentions: tuple[str, ...] = ("none", "aacn")
+    attentions_of: dict[str, tuple[str, ...]] = field(default_factory=dict)  # networks with other kinds, e.g. a ViT
     heads: int = 4
     trainings: tuple[str, ...] = ("blended",)
     seeds: tuple[int, ...] = (0,)
@@ -80,20 +81,23 @@ class Profile:
     def trained_runs(self) -> list[Run]:
         """The twins, all seeds and trainings, in the sheet's order."""
         return [
-            Run(network, attention, self.heads if attention != "none" else 0, training, seed)
+            self._run(network, attention, training, seed)
             for network in self.networks
             for training in self.trainings
             for seed in self.seeds
-            for attention in self.attentions
+            for attention in self.attentions_of.get(network, self.attentions)
         ]
 
     def untrained_runs(self) -> list[Run]:
         """One untrained twin of each network and attention: the chance row that every score needs."""
         return [
-            Run(network, attention, self.heads if attention != "none" else 0, "untrained", 0)
+            self._run(network, attention, "untrained", 0)
             for network in self.networks
-            for attention in self.attentions
+            for attention in self.attentions_of.get(network, self.attentions)
         ]
+
+    def _run(self, network: str, attention: str, training: str, seed: int) -> Run:
+        return Run(network, attention, 0 if attention in WITHOUT_HEADS else self.heads, training, seed)
 
     def control_runs(self) -> list[Run]:
         """Positive controls, e.g. a network with ImageNet weights and its untrained self."""
@@ -211,7 +215,25 @@ PAPER = Profile(
     recordings=("henaff2021", "cowley2023", "kriegeskorte2008", "algonauts2019"),
 )
 
-PROFILES = {p.name: p for p in (DEMO, CIFAR10, PHOTOS, BLENDEDUIBK, PAPER)}
+FULL = Profile(
+    name="full",
+    about="Every network that the study or its repository names, with every kind of attention, trained on blends, on "
+    "single objects and on a curriculum of blends, on the study's own dataset.",
+    minutes="a cluster: not measured yet",
+    sources=("blendeduibk",),
+    networks=("resnet18", "resnet50", "cornet_z", "cornet_s", "inception_v3", "efficientnet_b0", "vit_small"),
+    attentions=("none", "aacn", "se", "cbam", "aacn-legacy"),
+    attentions_of={"vit_small": ("none", "self")},
+    recipe=recipe("modern", precision="bfloat16", channels_last=True, ema=0.999),
+    image_size=224,
+    image_sizes={"inception_v3": 299},
+    trainings=("blended", "regular", "curriculum"),
+    seeds=(0, 1, 2, 3, 4),
+    controls=("mobilenet_v2-none-imagenet-s0", "mobilenet_v2-none-untrained-s0"),
+    recordings=("henaff2021", "cowley2023", "kriegeskorte2008", "algonauts2019"),
+)
+
+PROFILES = {p.name: p for p in (DEMO, CIFAR10, PHOTOS, BLENDEDUIBK, PAPER, FULL)}
 
 
 def profile(name: str) -> Profile:
