@@ -10,6 +10,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 BIN := .venv/bin
 READY := .venv/.ready
 FLAGS = --profile $(PROFILE) --results "$(RESULTS)" --data "$(DATA)" --only '$(ONLY)' --device $(DEVICE)
+TRAINING = $(if $(BUDGET),--budget $(BUDGET)) $(if $(TRACKER),--tracker $(TRACKER))
 BLENDNET := $(BIN)/blendnet
 
 .PHONY: help demo all train score-brain figures report verify test lint bench lock clean say setup
@@ -17,8 +18,9 @@ help:
 	@sed -n 's/^#: //p' $(MAKEFILE_LIST)
 
 #: make demo         the whole chain on embedded images and a planted recording (about 5 min)
-#: make all          train, predict, score, correlate, draw, report      PROFILE=demo|cifar10|photos|blendeduibk|paper
+#: make all          train, predict, score, correlate, draw, report      PROFILE=demo|cifar10|photos|blendeduibk|paper|full
 #: make train        blended images -> checkpoints                       DATA=folder RESULTS=folder ONLY='resnet18-*' DEVICE=cuda
+#:                   BUDGET=30m plans the epochs, TRACKER=tensorboard|wandb|mlflow|none
 #: make score-brain  checkpoints -> activations -> scores
 #: make figures      tables -> figures (no GPU, no torch, never trains)
 #: make report       tables and figures -> report.html
@@ -49,9 +51,9 @@ demo: say $(READY)
 	@echo "  make all PROFILE=photos DATA=folder      your photographs and recordings (blendnet data fetch --help)"
 
 all: say $(READY)
-	@$(BLENDNET) all $(FLAGS)
+	@$(BLENDNET) all $(FLAGS) $(TRAINING)
 train: say $(READY)
-	@$(BLENDNET) train $(FLAGS)
+	@$(BLENDNET) train $(FLAGS) $(TRAINING)
 score-brain: say $(READY)
 	@$(BLENDNET) extract $(FLAGS)
 	@$(BLENDNET) score $(FLAGS)

@@ -25,21 +25,23 @@ def accuracy_words(accuracy: pd.DataFrame, twins: pd.DataFrame) -> list[str]:
                                 ("regular_top1", "top-1 on images of one object")):  # fmt: skip
             mine = twins[(twins["quantity"] == f"accuracy:{quantity}") & (twins["training"] == training)]
             for row in mine[mine["level"] == "all"].to_dict("records"):
+                kind = _kind(twins, row)
                 out.append(
-                    f"Trained on {training} images, {words}: plain {_pc(row['plain'])}, attention "
-                    f"{_pc(row['attention'])}, difference {_points(row['difference'])} {evidence(row, True)}"
+                    f"{s.trained_on(training).capitalize()}, {words}: plain {percent(row['plain'])}, {kind} "
+                    f"{percent(row['attention'])}, difference {points(row['difference'])} {evidence(row, True)}"
                 )
-                each = mine[(mine["level"] == "network") & (mine["heads"] == row["heads"])].to_dict("records")
+                alike = (mine["attention_kind"] == row["attention_kind"]) & (mine["heads"] == row["heads"])
+                each = mine[(mine["level"] == "network") & alike].to_dict("records")
                 out.append("By network: " + "; ".join(
-                    f"{s.label(r['network'])} {_points(r['difference'])} {evidence(r, True)}".rstrip(".") for r in each
+                    f"{s.label(r['network'])} {points(r['difference'])} {evidence(r, True)}".rstrip(".") for r in each
                 ) + ".")  # fmt: skip
     if not out:
         out.append("The tables hold no pair of a plain and an attention network, so this cannot be said.")
     guess = both["chance"].dropna()
     if len(guess):
         untrained = both[both["training"] == "untrained"]["rate"]
-        known = f"; untrained networks name both in {_pc(untrained.mean())} (mean of {len(untrained)})"
-        out.append(f"Guessing names both in {_pc(guess.iloc[0])}{known if len(untrained) else ''}.")
+        known = f"; untrained networks name both in {percent(untrained.mean())} (mean of {len(untrained)})"
+        out.append(f"Guessing names both in {percent(guess.iloc[0])}{known if len(untrained) else ''}.")
         trained = both[~both["training"].isin(("untrained", ""))]
         if len(trained):
             above = int((trained["lo"] > trained["chance"]).sum())
@@ -52,13 +54,17 @@ def area_words(scores: pd.DataFrame, twins: pd.DataFrame) -> list[str]:
     """Sentences on brain scores: how many differences there are, which way, how sure, and against chance rows."""
     all_rows = twins[(twins["level"] == "all") & twins["quantity"].str.startswith("score:")]
     rows = all_rows[all_rows["training"] != "untrained"]
+    several = [word for word, column in (("training", "training"), ("kind of attention", "attention_kind"))
+               if rows[column].nunique() > 1]  # fmt: skip
+    named = ["recording", "region", "metric", *several]
+    what = f"{', '.join(named[:-1])} and {named[-1]}"
     out = []
     if len(rows):
         sure = int(((rows["lo"] > 0) | (rows["hi"] < 0)).sum())
         none = int(rows["lo"].isna().sum())
         out.append(
             f"Attention minus plain was positive in {int((rows['difference'] > 0).sum())} of {len(rows)} "
-            "comparisons (a recording, region and metric each). The 95 % interval over "
+            f"comparisons (a recording, {what} each). The 95 % interval over "
             f"{span(rows['n'])} networks leaves out 0 in {sure}"
             + (f", {none} have no interval" if none else "")
             + f"; about {0.05 * (len(rows) - none):.1f} would do so if attention changed nothing."
@@ -86,31 +92,38 @@ def correlation_words(correlation: pd.DataFrame) -> list[str]:
     c = correlation
     rows = c[(c["accuracy"] == "blended_both") & (c["statistic"] == "spearman") & (c["left_out"] == "")]
     out = []
+    several = s.trainings(rows["training"])
+    if several:
+        rows = rows[rows["training"] != ""]
+        out.append("Each way of training by itself: over all of them together a coefficient would mostly say that "
+                   "training changes accuracy and brain score at once.")  # fmt: skip
+    began = len(out)
     rows = rows.sort_values(["region", "recording", "metric"], key=lambda v: v.map(_AREA) if v.name == "region" else v)
     for row in rows[rows["value"].notna()].to_dict("records"):
         interval = f"95 % interval {_num(row['lo'])} to {_num(row['hi'])}" if pd.notna(row["lo"]) else "no interval"
+        how = f" {s.trained_on(row['training'])}" if row["training"] else ""
         within = f", within architectures p = {_p(row['p_within'])}" if pd.notna(row["p_within"]) else ""
         out.append(
             f"{row['region']} ({row['recording']}, {s.label(row['metric'])}): Spearman "
             f"{_num(row['value'])}, {interval}, permutation p = {_p(row['p'])}{within}, {row['n_points']} "
-            f"networks of {row['n_architectures']} architectures ({row['n_runs']} runs)."
+            f"networks{how} of {row['n_architectures']} architectures ({row['n_runs']} runs)."
         )
     refused = rows[rows["value"].isna()]
     if len(refused):
         out.append(f"{len(refused)} of {len(rows)} were not computed: {'; '.join(sorted(set(refused['note'])))}.")
-    if not out:
+    if len(out) == began:
         out.append("No trained run has both a brain score and an accuracy.")
     elif (rows["n_architectures"] < 5).all():
         out.append("With fewer than five architectures these coefficients describe the networks here and no others.")
     return out
 
 
-def evidence(row: Mapping[str, Any], percent: bool = False) -> str:
+def evidence(row: Mapping[str, Any], rates: bool = False) -> str:
     """n, interval and p of a mean difference, and what the interval allows to say; never a bare 'significant'."""
     unit = "networks" if row["level"] == "all" else "seeds"
     if pd.isna(row["lo"]) or pd.isna(row["hi"]):
         return f"(n = {row['n']} {unit if row['n'] != 1 else unit[:-1]}, so no interval and no p: it may be chance)."
-    show = _points if percent else _num
+    show = points if rates else _num
     if row["lo"] <= 0 <= row["hi"]:
         words, end = "the interval contains 0", ", so neither sign is excluded"
     else:
@@ -158,7 +171,7 @@ def area_summary(scores: pd.DataFrame, twins: pd.DataFrame) -> pd.DataFrame:
                 "shuffled": means.get("shuffled", np.nan), "ceiling": own["ceiling"].dropna().median(),
                 "stimuli": own["n_report"].max()}  # fmt: skip
         for row in mine.to_dict("records") or [{}]:
-            rows.append(base | {"training": row.get("training", "")}
+            rows.append(base | {"training": row.get("training", ""), "kind": row.get("attention_kind", "")}
                         | {k: row.get(k, np.nan) for k in ("plain", "attention", "difference", "lo", "hi", "p")}
                         | {"networks": row.get("n", 0)} | rest)  # fmt: skip
     return pd.DataFrame(rows)
@@ -169,7 +182,7 @@ def _against(trained: pd.DataFrame, base: pd.DataFrame, keys: list[str], words: 
     place = ["recording", "region", "metric"]
     if not len(base):
         return ""
-    means = trained.groupby([*place, "network", "attention"])["score"].mean().reset_index()
+    means = trained.groupby([*place, "network", "attention", "training"])["score"].mean().reset_index()
     other = base.groupby([*place, *keys])["score"].mean().rename("base").reset_index()
     both = means.merge(other, on=[*place, *keys]).dropna()
     if not len(both):
@@ -179,15 +192,23 @@ def _against(trained: pd.DataFrame, base: pd.DataFrame, keys: list[str], words: 
             f"cases, by {_num(gap.mean())} on average.")  # fmt: skip
 
 
+def _kind(twins: pd.DataFrame, row: dict[str, Any]) -> str:
+    """'attention', or which where the tables hold several kinds."""
+    several = len(twins[["attention_kind", "heads"]].drop_duplicates()) > 1
+    return s.twin(row["attention_kind"], row["heads"]) if several else "attention"
+
+
 def _trainings(twins: pd.DataFrame) -> list[str]:
     return [t for t in columns.TRAININGS if t not in ("untrained", "") and (twins["training"] == t).any()]
 
 
-def _pc(value: float) -> str:
+def percent(value: float) -> str:
+    """'12.3 %' of a rate, with two digits below 10 %."""
     return f"{100 * value:.1f} %" if value >= 0.1 else f"{100 * value:.2f} %"
 
 
-def _points(value: float) -> str:
+def points(value: float) -> str:
+    """'+1.2 points' of a difference of rates."""
     return f"{100 * value:+.1f} points".replace("-", "−")
 
 

@@ -9,14 +9,15 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import answer
+from analysis import answer, answer_training
 from analysis import figures as drawn
 from analysis import tables as columns
 from analysis.figures import _style as s
 from analysis.page import bullets, facts, page, paragraphs, picture, plain, table
 from blendnet.errors import BlendnetError
 
-_ORDER = ("accuracy_twins", "accuracy_alpha", "similarity_by_area", "layer_maps", "similarity_accuracy")
+_ORDER = ("accuracy_twins", "accuracy_by_training", "accuracy_alpha", "similarity_by_area", "layer_maps",
+          "similarity_accuracy", "training_curves", "lr_finder")  # fmt: skip
 _BIG = 40  # rows above which a table is folded away
 
 
@@ -42,6 +43,9 @@ def build(
     sections = [("answer", "The answer in numbers", _answer(t, settings))]
     if planted:
         sections.append(("planted", "Which planted layer was recovered", _recovered(t["scores"], settings)))
+    trained = _trained(t, settings)
+    if trained:
+        sections.append(("trained", "How the networks were trained", trained))
     sections += [
         ("figures", "Figures", _figures(t, figures)),
         ("caveats", "What this does not show", bullets(caveats(t, settings))),
@@ -72,6 +76,11 @@ def _answer(t: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> str:
     ]
     words = "Correct (%), mean over seeds; blends at alpha 0.5; accuracy.csv has the intervals"
     parts.append(table(answer.accuracy_summary(accuracy), "accuracy-summary", words))
+    zero = answer_training.zero_shot_words(accuracy)
+    if zero:
+        parts += ["<h3>Must a network see blends to name both objects?</h3>", paragraphs(zero)]
+        words = "Correct (%), paired by network, attention and seed; the difference is to training on blends"
+        parts.append(table(answer_training.zero_shot_table(accuracy), "training-differences", words))
     parts += [
         "<h3>Does attention make the network more like the brain?</h3>",
         paragraphs(answer.area_words(scores, twins)),
@@ -82,6 +91,19 @@ def _answer(t: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> str:
     if "correlation" in t:
         parts += ["<h3>Do networks that see blends better resemble the brain more?</h3>",
                   paragraphs(answer.correlation_words(t["correlation"]))]  # fmt: skip
+    return "\n".join(parts)
+
+
+def _trained(t: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> str:
+    """The section on training, '' where there is neither a log of it nor a plan nor a learning-rate test."""
+    plan, parts = settings.get("plan"), []
+    if isinstance(plan, Mapping):
+        parts.append(paragraphs(answer_training.plan_words(plan)))
+    if len(t.get("training", ())):
+        parts.append(table(answer_training.training_summary(t["training"]), "training-summary",
+                           "Means over seeds; of the kept epoch, chosen on these very images"))  # fmt: skip
+    if len(t.get("lr_finder", ())):
+        parts.append(paragraphs(answer_training.lr_words(t["lr_finder"])))
     return "\n".join(parts)
 
 

@@ -18,16 +18,21 @@ from blendnet.errors import BlendnetError, unknown
 from blendnet.files import write_text
 
 REGIONS = ("V1", "V2", "V4", "EVC", "IT")
-METRICS = ("pls", "ridge", "rsa", "rsa_whitened")
+METRICS = (
+    "pls", "ridge", "rsa", "rsa_whitened", "cka", "procrustes", "one_to_one", "soft_matching",
+    "pls_reverse", "ridge_reverse", "one_to_one_reverse", "procrustes_reverse",
+)  # fmt: skip
 KINDS = ("network", "untrained", "pixels", "control", "shuffled")
-TRAININGS = ("blended", "regular", "untrained", "imagenet", "")
+TRAINED = ("blended", "regular", "curriculum")  # the ways to train that the sheet may choose from
+TRAININGS = (*TRAINED, "untrained", "imagenet", "")
 FLOAT = "%.6g"
 
 
 @dataclass(frozen=True)
 class Column:
     """One column. kind: 'text', 'number' (float), 'count' (whole number) or 'flag' (True/False); empty: may
-    a cell be empty; allowed: the values it may hold, () = any; low, high: the range of a number."""
+    a cell be empty; allowed: the values it may hold, () = any; low, high: the range of a number; absent: may the
+    whole column be missing, as in tables from before it existed, and is then empty."""
 
     name: str
     kind: str = "text"
@@ -35,16 +40,18 @@ class Column:
     allowed: tuple[str, ...] = ()
     low: float = -np.inf
     high: float = np.inf
+    absent: bool = False
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its columns in order, the columns that together name a row (unique, and the sort order), and
-    the step that makes it."""
+    """A table: its columns in order, the columns that together name a row (unique, and the sort order), the step
+    that makes it, and whether figures and report do without it where it is not there."""
 
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     step: str
+    optional: bool = False
 
 
 def _text(*names: str) -> tuple[Column, ...]:
@@ -77,7 +84,10 @@ TABLES: dict[str, Table] = {
         + _counts("n_neuroids n_subjects", True) + _counts("n_stimuli n_report")
         + (Column("planted", "flag"), Column("planted_layer", empty=True))
         + tuple(Column(n, empty=True)
-                for n in ("weights_sha256", "activations_key", "recording_sha256", "code_version")),
+                for n in ("weights_sha256", "activations_key", "recording_sha256", "code_version"))
+        + tuple(Column(n, "number", True, absent=True) for n in ("score_ceiled_lo", "score_ceiled_hi"))
+        + (Column("brain_score_layer", empty=True, absent=True),
+            Column("brain_score_raw", "number", True, (), -1.5, 1.5, absent=True)),
         ("recording", "region", "metric", "kind", "run"), "score"),
     "layers": Table(
         _RUN + _KIND + (Column("recording"), _REGION, _METRIC, Column("layer"))
@@ -96,15 +106,27 @@ TABLES: dict[str, Table] = {
             Column("statistic", allowed=("spearman", "pearson")))
         + _numbers("value lo hi", -1, 1) + _numbers("p p_within", 0, 1)
         + _counts("n_runs n_points n_architectures")
-        + (Column("left_out", empty=True), Column("note", empty=True)),
-        ("recording", "region", "metric", "accuracy", "statistic", "left_out"), "correlate"),
+        + (Column("left_out", empty=True), Column("note", empty=True),
+            Column("training", empty=True, allowed=(*TRAINED, ""), absent=True)),
+        ("recording", "region", "metric", "accuracy", "statistic", "training", "left_out"), "correlate"),
     "twins": Table(
         (Column("level", allowed=("pair", "network", "all")), Column("network", empty=True),
             Column("training", allowed=TRAININGS), Column("seed", "count", True, (), 0),
-            Column("heads", "count", True, (), 0), Column("quantity"))
+            Column("attention_kind"), Column("heads", "count", True, (), 0), Column("quantity"))
         + _numbers("plain attention difference lo hi") + _numbers("p", 0, 1) + _counts("n")
         + tuple(Column(n, empty=True) for n in ("interval", "plain_run", "attention_run")),
-        ("quantity", "training", "level", "network", "heads", "seed"), "correlate"),
+        ("quantity", "training", "level", "network", "attention_kind", "heads", "seed"), "correlate"),
+    "training": Table(
+        _RUN + _counts("epoch") + _numbers("lr", 0, empty=False) + _numbers("train_loss val_loss", empty=False)
+        + _numbers("val_both val_top1", 0, 1, False) + _counts("n_val_blends n_val_regular")
+        + _numbers("seconds images_per_s", 0, empty=False) + (Column("kept", "flag"), Column("stopped_early", "flag"))
+        + _counts("epochs_trained") + (Column("hardware", empty=True),),
+        ("run", "epoch"), "train", True),
+    "lr_finder": Table(
+        _RUN + _counts("step") + _numbers("lr", 0, empty=False) + _numbers("loss smoothed", empty=False)
+        + (Column("suggested", empty=True, allowed=("steepest", "tenth", "both")),)
+        + _numbers("recipe_lr", 0, empty=False) + (Column("recipe_sha256"),),
+        ("run", "step"), "find-lr", True),
 }  # fmt: skip
 
 
@@ -131,6 +153,9 @@ def check(df: pd.DataFrame, name: str) -> pd.DataFrame:
     table = _table(name)
     out: dict[str, Any] = {}
     for column in table.columns:
+        if column.name not in df.columns and column.absent:
+            out[column.name] = pd.Series([""] * len(df), dtype=object)
+            continue
         if column.name not in df.columns:
             near = unknown("column", column.name, [str(c) for c in df.columns if c not in columns(name)])
             hint = str(near).split("; ")[1].split(" (")[0] if "did you mean" in str(near) else ""

@@ -1,108 +1,139 @@
-"""Our PLS and ridge against Brain-Score's own metrics: same data, same splits, same process.
+"""Our PLS and ridge against Brain-Score's own metrics: same data, same splits, each side in a process of its own.
 
-    python -m benchmarks.similarity [--quick] [--wide] [--threads N] [--out benchmarks/results/similarity.md]
+    python -m benchmarks.similarity [--quick] [--threads N] [--out benchmarks/results/similarity.md]
 
 Full size: 2560 stimuli x 1000 features of variance 1/k x 168 neuroids, 10 splits (MajajHong2015 IT after Brain-Score's
-PCA); Brain-Score takes minutes for it. --wide adds 8192 features, where Brain-Score takes seven minutes.
+PCA), and 8192 features, where Brain-Score takes seven minutes; then layers x regions in one call against single calls.
+Some 15 minutes on 2 cores. RSA against rsatoolbox is in benchmarks.rsa.
 """
 
 import argparse
 import os
 import platform
-import time
-import warnings
-from collections.abc import Callable
+import subprocess
+import sys
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
-# Read by the linear algebra libraries when they are loaded, so before numpy.
-_PARSER = argparse.ArgumentParser(description="our PLS and ridge against Brain-Score's, in one table")
-_PARSER.add_argument("--quick", action="store_true", help="a small size, seconds: shows that it works, no claim")
-_PARSER.add_argument("--wide", action="store_true", help="8192 features as well")
-_PARSER.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads of the linear algebra")
-_PARSER.add_argument("--repeats", type=int, default=3, help="runs of ours, of which the median counts")
-_PARSER.add_argument("--out", type=Path, default=None, help="also write the table to this markdown file")
-_ARGS = _PARSER.parse_args() if __name__ == "__main__" else _PARSER.parse_args([])
-if __name__ == "__main__":
-    for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[_name] = str(_ARGS.threads)
-os.environ["BS_INSTALL_DEPENDENCIES"] = "no"
+import numpy as np
 
-import numpy as np  # noqa: E402
+from blendnet.files import write_text
 
-from analysis.similarity import pls, ridge  # noqa: E402
-from analysis.similarity._splits import Splits, shuffle_splits  # noqa: E402
-from blendnet.files import write_text  # noqa: E402
+PACKAGES = ("numpy", "scipy", "scikit-learn", "brainscore-vision", "torch")
+# (stimuli, features, neuroids), splits; and layers, of which there are fewer where each takes seconds.
+FULL = ([(2560, 1000, 168), (2560, 8192, 168)], 10)
+QUICK = ([(320, 200, 20)], 3)
+MANY = [((2560, 1000, 42), 20), ((2560, 1000, 168), 20), ((2560, 8192, 42), 2), ((2560, 8192, 168), 2)]
+MANY_QUICK = [((320, 200, 20), 3)]
 
 
-def material(n: int, p: int, q: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """x (n, p) with eigenvalues 1/k and y (n, q), half of its variance driven by x."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, p)) * np.arange(1, p + 1) ** -0.5
-    y = x @ rng.normal(size=(p, q))
-    return x, y + y.std(axis=0) * rng.normal(size=y.shape)
+class Measured(NamedTuple):
+    """Median seconds by the clock and of all threads, peak bytes beyond the data, r (n_splits, n_neuroids)."""
+
+    seconds: float
+    cpu: float
+    held: int
+    r: np.ndarray
 
 
-def by_brain_score(name: str, x: np.ndarray, y: np.ndarray, n_splits: int) -> tuple[np.ndarray, float]:
-    """Brain-Score's metric: r (n_splits, n_neuroids) and its seconds, without import and packaging."""
-    from brainscore_core.supported_data_standards.brainio.assemblies import NeuroidAssembly
-    from brainscore_vision.metrics.regression_correlation import metric as theirs
-
-    def assembly(values: np.ndarray) -> "NeuroidAssembly":
-        coords = {
-            "stimulus_id": ("presentation", [f"image{i:06d}" for i in range(len(values))]),
-            "object_name": ("presentation", ["object"] * len(values)),
-            "neuroid_id": ("neuroid", np.arange(values.shape[1])),
-            "region": ("neuroid", ["IT"] * values.shape[1]),
-        }
-        return NeuroidAssembly(values, coords=coords, dims=["presentation", "neuroid"])
-
-    regression = {"pls": theirs.pls_regression, "ridge": theirs.ridge_regression}[name]()
-    metric = theirs.CrossRegressedCorrelation(
-        regression=regression,
-        correlation=theirs.pearsonr_correlation(),
-        crossvalidation_kwargs=dict(splits=n_splits, stratification_coord=None),
-    )
-    source, target = assembly(x), assembly(y)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        start = time.perf_counter()
-        score = metric(source, target)
-        seconds = time.perf_counter() - start
-    return score.attrs["raw"].transpose("split", "neuroid").values, seconds
+def measure(
+    side: str, metric: str, size: tuple[int, int, int], n_splits: int, *, repeats: int, threads: int, layers: int = 1
+) -> Measured:
+    """Run _similarity_side with so many threads of the linear algebra."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    environment = {**os.environ, **dict.fromkeys(names, str(threads)), "BS_INSTALL_DEPENDENCIES": "no"}
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "measured.npz"
+        numbers = [str(v) for v in (*size, n_splits, repeats, layers)]
+        command = [sys.executable, "-m", "benchmarks._similarity_side", side, metric, *numbers, str(out)]
+        ran = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+        if ran.returncode:
+            raise SystemExit(f"{' '.join(command[2:])} ended with {ran.returncode}:\n{ran.stderr[-2000:]}")
+        with np.load(out) as found:
+            result = Measured(float(found["seconds"]), float(found["cpu"]), int(found["bytes"]), found["r"])
+    what = f"{side} {metric} {size} x {layers}"
+    print(f"{what}: {result.seconds:.2f} s, CPU {result.cpu:.2f} s, {megabytes(result)} MB", file=sys.stderr)
+    return result
 
 
-def timed(call: Callable[[], np.ndarray], repeats: int) -> tuple[np.ndarray, float]:
-    """The result and the median seconds of `repeats` calls, after one that is not counted."""
-    result, seconds = call(), []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        result = call()
-        seconds.append(time.perf_counter() - start)
-    return result, float(np.median(seconds))
-
-
-def rows(n: int, p: int, q: int, n_splits: int, repeats: int) -> list[str]:
-    """Table rows of one size."""
-    x, y = material(n, p, q)
-    splits: Splits = shuffle_splits(n, n_splits=n_splits)
+def rows_brain_score(sizes: list[tuple[int, int, int]], n_splits: int, *, repeats: int, threads: int) -> list[str]:
+    """Each metric at each size, ours and theirs."""
     out = []
-    for name, ours in {
-        "pls": lambda: pls.score(x, y, splits),
-        "ridge": lambda: ridge.score(x, y, splits, fixed_alpha=1.0),
-    }.items():
-        mine, seconds = timed(ours, repeats)
-        theirs, slow = by_brain_score(name, x, y, n_splits)
-        print(f"{name} {n}x{p}x{q}: ours {seconds:.2f} s, Brain-Score {slow:.1f} s", flush=True)
-        out.append(
-            f"| {name} | {n} x {p} x {q}, {n_splits} splits | {slow:.2f} | {seconds:.3f} | {slow / seconds:.0f} "
-            f"| {np.abs(mine - theirs).max():.1e} "
-            f"| {abs(np.median(mine, axis=1).mean() - np.median(theirs, axis=1).mean()):.1e} |"
-        )
-    _, seconds = timed(lambda: ridge.score(x, y, splits), 1)
-    size = f"{n} x {p} x {q}, {n_splits} splits"
-    out.append(f"| ridge, penalty chosen | {size} | not in Brain-Score | {seconds:.3f} | | | |")
+    for size in sizes:
+        for metric in ("pls", "ridge"):
+            ours = measure("ours", metric, size, n_splits, repeats=repeats, threads=threads)
+            theirs = measure("brain-score", metric, size, n_splits, repeats=1, threads=threads)
+            medians = [np.median(side.r, axis=1).mean() for side in (ours, theirs)]
+            out.append(row(
+                metric, text(size), f"{theirs.seconds:.2f}", f"{ours.seconds:.3f}", ratio(theirs.seconds, ours.seconds),
+                f"{theirs.cpu:.2f}", f"{ours.cpu:.3f}", ratio(theirs.cpu, ours.cpu), megabytes(theirs), megabytes(ours),
+                f"{np.abs(ours.r - theirs.r).max():.1e}", f"{abs(medians[0] - medians[1]):.1e}",
+            ))  # fmt: skip
+        chosen = measure("ours", "ridge, penalty chosen", size, n_splits, repeats=1, threads=threads)
+        out.append(row(
+            "ridge, penalty chosen", text(size), "not there", f"{chosen.seconds:.3f}", "", "", f"{chosen.cpu:.3f}", "",
+            "", megabytes(chosen), "", "",
+        ))  # fmt: skip
     return out
+
+
+def rows_many(sizes: list[tuple[tuple[int, int, int], int]], n_splits: int, *, threads: int) -> list[str]:
+    """Layers x 4 regions: one call for each pair against one for all."""
+    out = []
+    for size, layers in sizes:
+        for metric in ("pls", "ridge"):
+            single, together = (
+                measure(side, metric, size, n_splits, repeats=1, threads=threads, layers=layers)
+                for side in ("single", "together")
+            )
+            out.append(row(
+                metric, f"{layers} x 4, each {text(size)}", f"{single.seconds:.2f}", f"{together.seconds:.2f}",
+                f"{together.seconds / single.seconds:.2f}", f"{together.cpu / single.cpu:.2f}", megabytes(single),
+                megabytes(together),
+            ))  # fmt: skip
+    return out
+
+
+def rows_cuda(sizes: list[tuple[int, int, int]], n_splits: int, *, repeats: int, threads: int) -> list[str]:
+    """The same on the GPU, data on it beforehand, against ours on the CPU; one line where there is none."""
+    gpu = gpu_name()
+    if gpu is None:
+        return ["no GPU here: torch finds no CUDA device."]
+    out = ["| metric | size | GPU, s | largest difference of r from the CPU |", "|---|---|---|---|"]
+    for size in sizes:
+        for metric in ("pls", "ridge", "ridge, penalty chosen"):
+            there = measure("cuda", metric, size, n_splits, repeats=max(2, repeats), threads=threads)
+            here = measure("ours", metric, size, n_splits, repeats=1, threads=threads)
+            difference = np.abs(there.r - here.r).max()
+            out.append(f"| {metric} | {text(size)} | {there.seconds:.3f} | {difference:.1e} |")
+    return [*out, "", f"{gpu}."]
+
+
+def row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def ratio(theirs: float, ours: float) -> str:
+    return f"{theirs / ours:.0f}"
+
+
+def text(size: tuple[int, int, int]) -> str:
+    return " x ".join(map(str, size))
+
+
+def megabytes(side: Measured) -> str:
+    return f"{side.held / 2**20:.0f}"
+
+
+def gpu_name() -> str | None:
+    """The GPU's name, None without one or without torch."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def processor() -> str:
@@ -114,22 +145,44 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def table(*, quick: bool, wide: bool, repeats: int, threads: int) -> str:
-    """The whole table as markdown, with what it was measured on."""
-    sizes = [(320, 200, 20)] if quick else [(2560, 1000, 168)] + ([(2560, 8192, 168)] if wide else [])
-    body = [row for size in sizes for row in rows(*size, n_splits=3 if quick else 10, repeats=repeats)]
-    packages = ("numpy", "scipy", "scikit-learn", "brainscore-vision")
+def commit() -> str:
+    """The commit that was measured, with a note where the working tree differs from it."""
+    asked = [["git", "rev-parse", "--short", "HEAD"], ["git", "status", "--porcelain", "analysis/similarity"]]
+    found = [subprocess.run(c, capture_output=True, text=True, check=False).stdout.strip() for c in asked]
+    return f"commit {found[0] or 'unknown'}" + (" with changes in analysis/similarity" if found[1] else "")
+
+
+def table(*, quick: bool, repeats: int, threads: int) -> str:
+    """All tables as markdown, with what they were measured on."""
+    sizes, n_splits = QUICK if quick else FULL
+    load = os.getloadavg()[0]
     return "\n".join(
         [
             "# PLS and ridge against Brain-Score" + (" (quick size: no claim)" if quick else ""),
             "",
-            "| metric | stimuli x features x neuroids | Brain-Score, s | ours, s | ratio | largest difference of r "
-            "| of the aggregate |",
-            "|---|---|---|---|---|---|---|",
-            *body,
+            "Size: stimuli x features x neuroids. CPU s: of all threads together, which other work on the machine "
+            "changes less. Memory: MB held at most beyond what was held before the call.",
             "",
-            f"Median of {repeats} runs of ours, one of Brain-Score's, in one process. {processor()}, {threads} "
-            f"threads, Python {platform.python_version()}, " + ", ".join(f"{p} {version(p)}" for p in packages) + ".",
+            "| metric | size | Brain-Score, s | ours, s | ratio | Brain-Score, CPU s | ours, CPU s | ratio "
+            "| Brain-Score, MB | ours, MB | largest difference of r | of the aggregate |",
+            "|---|---|---|---|---|---|---|---|---|---|---|---|",
+            *rows_brain_score(sizes, n_splits, repeats=repeats, threads=threads),
+            "",
+            "## Layers and regions in one call",
+            "",
+            "| metric | layers x regions, size | single calls, s | one call, s | of it | of its CPU s | single, MB "
+            "| one call, MB |",
+            "|---|---|---|---|---|---|---|---|",
+            *rows_many(MANY_QUICK if quick else MANY, n_splits, threads=threads),
+            "",
+            "## On a GPU",
+            "",
+            *rows_cuda(sizes, n_splits, repeats=repeats, threads=threads),
+            "",
+            f"{n_splits} splits; ridge with Brain-Score's penalty of 1 where none is chosen. Median of {repeats} runs "
+            "of ours after one that is not counted, one run of Brain-Score's and of many calls; each side in a process "
+            f"of its own. {processor()}, {threads} threads, load at the start {load:.1f}, Python "
+            f"{platform.python_version()}, " + ", ".join(f"{p} {version(p)}" for p in PACKAGES) + f", {commit()}.",
             "Features: variances 1/k; half of the response variance is driven by them. Made by `python -m "
             "benchmarks.similarity`.",
             "",
@@ -138,7 +191,13 @@ def table(*, quick: bool, wide: bool, repeats: int, threads: int) -> str:
 
 
 if __name__ == "__main__":
-    text = table(quick=_ARGS.quick, wide=_ARGS.wide, repeats=_ARGS.repeats, threads=_ARGS.threads)
-    print(text)
-    if _ARGS.out:
-        write_text(_ARGS.out, text)
+    parser = argparse.ArgumentParser(description="our PLS and ridge against Brain-Score's, in tables")
+    parser.add_argument("--quick", action="store_true", help="a small size, a minute: shows that it works")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads of the linear algebra")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of ours, of which the median counts")
+    parser.add_argument("--out", type=Path, default=None, help="also write the tables to this markdown file")
+    given = parser.parse_args()
+    found = table(quick=given.quick, repeats=given.repeats, threads=given.threads)
+    print(found)
+    if given.out:
+        write_text(given.out, found)

@@ -18,36 +18,37 @@ from torch import nn
 from tqdm import tqdm
 
 from blendnet import assembly as assemblies
+from blendnet import models
 from blendnet.errors import BlendnetError, unknown
 from blendnet.files import make_folder, read_json, sha256_of, write_error, write_json
 from blendnet.keys import code_version, difference, stale
 from blendnet.projection import project, sparse_projection
 
 KEY = "key.json"
+# What every extraction runs through; its network and attention are added by who knows them.
 CODE = (
     "blendnet/activations.py",
     "blendnet/projection.py",
-    "blendnet/models",
-    "blendnet/attention",
     "blendnet/data/brain/placement.py",
     "blendnet/training/augment.py",
 )
 
 
-def code() -> str:
-    """Hash of the source that activations depend on."""
-    return code_version(*CODE)
+def code(network: str, source: Sequence[str]) -> str:
+    """Hash of the source that the activations of a network depend on, `source` being that of itself (models.source and
+    attention.source): another network's file changes nothing. With the versions of the packages that make it."""
+    versions = (f"{package} {version}" for package, version in models.versions(network).items())
+    return "+".join([code_version(*sorted({*CODE, *source})), *versions])
 
 
 def wanted_key(
     key: dict[str, Any], layers: Sequence[str], stimulus_ids: Sequence[str], *, width: int, seed: int
 ) -> dict[str, Any]:
-    """Everything that an extraction depends on: `key` (weights, preprocessing, stimuli) and what extract adds."""
+    """Everything that an extraction depends on: `key` (weights, preprocessing, stimuli, code) and what extract adds."""
     return key | {
         "layers": list(layers),
         "projection": {"kind": "sparse", "width": width, "seed": seed},
         "stimulus_ids": sha256_of(list(stimulus_ids)),
-        "code": code(),
     }
 
 
@@ -232,11 +233,6 @@ def _forecast(
 def is_stored(folder: Path) -> bool:
     """True where a finished extraction lies in this folder."""
     return (folder / KEY).exists()
-
-
-def stored_key(folder: Path) -> str:
-    """The hash of a stored extraction's key."""
-    return str(read_json(folder / KEY)["sha256"])
 
 
 def load_layer(folder: Path, layer: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Reuse of stored results: only if everything they depend on is equal; otherwise say what differs."""
 
+import ast
 import hashlib
 from functools import cache
 from pathlib import Path
@@ -46,6 +47,32 @@ def code_version(*parts: str) -> str:
             digest.update(str(file.relative_to(_ROOT)).encode())
             digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
+
+
+# Their texts and bytes on disk enter no number.
+_NO_NUMBERS = ("blendnet/errors.py", "blendnet/files.py", "blendnet/keys.py")
+
+
+@cache
+def imported(*files: str) -> tuple[str, ...]:
+    """The files and all of this repository's that they import, directly or through others; sorted paths below the root.
+
+    For code_version: a number's code is what it runs through, so that a new metric or network beside it changes
+    nothing. What is imported by a name that is made at run time must be given. files: paths below the repository root.
+    """
+    found = list(files)
+    for file in found:  # grows while it is read
+        for node in ast.walk(ast.parse((_ROOT / file).read_text())):
+            if isinstance(node, ast.ImportFrom):
+                base = (node.module or "").replace(".", "/")
+                wanted = [base, *(f"{base}/{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                wanted = [alias.name.replace(".", "/") for alias in node.names]
+            else:
+                continue
+            paths = (p for w in wanted if w for p in (f"{w}.py", f"{w}/__init__.py"))
+            found += [p for p in paths if p not in found and p not in _NO_NUMBERS and (_ROOT / p).is_file()]
+    return tuple(sorted(found))
 
 
 def _short(value: Any) -> str:

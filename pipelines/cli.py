@@ -18,6 +18,8 @@ VERBS = {
     "report": "write the one-file HTML report (-> report.html)",
     "verify": "recompute a random sample of stored scores from the weights on and compare",
     "all": "train, predict, extract, score, correlate, draw, report",
+    "find-lr": "learning-rate range test of the selected runs (-> lr_finder.csv); trains nothing",
+    "plan": "measure the selected runs and plan epochs for a --budget, which train then keeps to",
 }
 CHAIN = ("train", "predict", "extract", "score", "correlate", "draw", "report")
 
@@ -53,6 +55,37 @@ def parser() -> argparse.ArgumentParser:
         if verb == "verify":
             sub.add_argument("--n", type=int, default=5, help="how many stored scores (default: 5)")
             sub.add_argument("--seed", type=int, default=0, help="which ones (default: 0)")
+        if verb in ("train", "all"):
+            sub.add_argument("--tracker", default="tensorboard",
+                             help="tensorboard, wandb, mlflow or none (default: tensorboard)")  # fmt: skip
+        if verb in ("train", "all", "plan"):
+            sub.add_argument("--budget", metavar="TIME", required=verb == "plan",
+                             help="plan the epochs so that training takes no longer, e.g. 30m or 1h30m")  # fmt: skip
+    zoo = verbs.add_parser("models", help="the zoo: parameters, operations, sites and layers of networks")
+    zoo.add_argument("networks", nargs="*", help="e.g. resnet18 torchvision:convnext_tiny timm:... (default: all)")
+    zoo.add_argument("--attention", action="append", help="only this kind (may be given several times)")
+    zoo.add_argument("--heads", type=int, default=4, help="attention heads (default: 4)")
+    zoo.add_argument("--image-size", type=int, help="px (default: each network's own)")
+    legacy = verbs.add_parser("import-legacy", parents=[common], help="take over a checkpoint of the original code",
+                              description="Reads the file with weights_only, finds network, attention and heads from "
+                              "its tensors, and writes a checkpoint that predict, extract and score take.")  # fmt: skip
+    legacy.add_argument("checkpoint", type=Path)
+    legacy.add_argument("--training", required=True, choices=("blended", "regular"), help="the file does not say")
+    legacy.add_argument("--seed", type=int, default=0, help="the number that the run is to have (default: 0)")
+    legacy.add_argument("--network", help="what it should be; another one is an error")
+    legacy.add_argument("--attention", help="what it should be: none or aacn-legacy")
+    legacy.add_argument("--heads", type=int, help="what it should be")
+    legacy.add_argument("--image-size", type=int, help="px, for networks without attention")
+    legacy.add_argument("--normalisation", default="imagenet",
+                        help="imagenet or dataset: how images were normalised; the file does not say")  # fmt: skip
+    brain_score = verbs.add_parser(
+        "export-brainscore", parents=[common], help="a plugin folder to submit to Brain-Score"
+    )
+    brain_score.add_argument("run", help="id of a scored run, e.g. resnet18-aacn4-blended-s0")
+    brain_score.add_argument("folder", type=Path, help="gets brainscore_vision/models/NAME; may be a checkout of it")
+    brain_score.add_argument("--layer", action="append", default=[], metavar="REGION=LAYER",
+                             help="instead of the committed layer, e.g. V2=layer2.0 (several times)")  # fmt: skip
+    brain_score.add_argument("--weights-url", default="", help="where the weights will lie (default: a file beside)")
     return main
 
 
@@ -91,8 +124,34 @@ def dispatch(arguments: argparse.Namespace) -> int:
     """Import the step that was asked for, and nothing else: drawing must not need torch."""
     from pipelines.sheet import profile
 
+    if arguments.verb == "models":
+        from pipelines.zoo import zoo
+
+        zoo(arguments.networks, arguments.attention, heads=arguments.heads, image_size=arguments.image_size)
+        return 0
     chosen = profile(arguments.profile)
-    print(f"blendnet {arguments.verb}, profile {chosen.name} ({chosen.minutes})", flush=True)
+    processes = int(os.environ.get("WORLD_SIZE") or 1)  # torchrun's
+    if processes > 1 and arguments.verb != "train":
+        raise BlendnetError(
+            f"{processes} processes were started, but only training is shared between processes; start torchrun with "
+            f"the verb train, and {arguments.verb} in one process"
+        )
+    if os.environ.get("RANK", "0") == "0":
+        print(f"blendnet {arguments.verb}, profile {chosen.name} ({chosen.minutes})", flush=True)
+    if arguments.verb == "import-legacy":
+        from pipelines.import_legacy import import_legacy
+
+        import_legacy(
+            arguments.checkpoint, results=arguments.results / chosen.name, training=arguments.training,
+            seed=arguments.seed, network=arguments.network, attention=arguments.attention, heads=arguments.heads,
+            image_size=arguments.image_size, normalisation=arguments.normalisation, classes=chosen.classes,
+            force=arguments.force,
+        )  # fmt: skip
+        return 0
+    if arguments.verb not in ("plan", "find-lr") and not getattr(arguments, "budget", None):
+        from pipelines.plan import planned
+
+        chosen = planned(chosen, arguments.results / chosen.name)
     if arguments.verb in ("draw", "report"):
         from pipelines import draw, report
 
@@ -116,8 +175,26 @@ def dispatch(arguments: argparse.Namespace) -> int:
         device=arguments.device,
         recording=tuple(arguments.recording),
         whole_chain=arguments.verb == "all",
+        tracker=getattr(arguments, "tracker", "none"),
     )
-    if arguments.verb == "data":
+    if arguments.verb == "export-brainscore":
+        from pipelines.export_brainscore import export
+
+        export(context, arguments.run, arguments.folder, named=arguments.layer, weights_url=arguments.weights_url)
+        return 0
+    if arguments.verb == "all":
+        check_inputs(context)
+    if getattr(arguments, "budget", None):
+        from pipelines.plan import plan
+
+        context.profile = plan(context, arguments.budget)
+    if arguments.verb == "plan":
+        return 0
+    if arguments.verb == "find-lr":
+        from pipelines.find_lr import find_lr
+
+        find_lr(context)
+    elif arguments.verb == "data":
         from pipelines.data import data
 
         data(context, arguments.action, arguments.names)
@@ -126,8 +203,6 @@ def dispatch(arguments: argparse.Namespace) -> int:
 
         return verify(context, n=arguments.n, seed=arguments.seed)
     else:
-        if arguments.verb == "all":
-            check_inputs(context)
         for verb in CHAIN if arguments.verb == "all" else (arguments.verb,):
             run_step(context, verb)
     return 0

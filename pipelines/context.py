@@ -27,6 +27,7 @@ class Context:
     device: str = "auto"
     recording: tuple[str, ...] = ()
     whole_chain: bool = False
+    tracker: str = "tensorboard"
     progress: bool = field(default_factory=lambda: sys.stderr.isatty())
 
     def folder(self, kind: str, *parts: str) -> Path:
@@ -77,8 +78,9 @@ class Context:
 
 
 def say(text: str) -> None:
-    """One line to the user, at once."""
-    print(text, flush=True)
+    """One line to the user, at once; of several training processes the first alone speaks."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text, flush=True)
 
 
 def duration(seconds: float) -> str:

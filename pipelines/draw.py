@@ -11,18 +11,24 @@ from pipelines.sheet import Profile
 
 DRAWN = "drawn.json"
 CODE = ("analysis/figures", "analysis/tables.py")
-TABLES = ("scores", "layers", "accuracy", "correlation", "twins")
+TABLES = tuple(name for name, table in tables.TABLES.items() if not table.optional)
+OPTIONAL = tuple(name for name, table in tables.TABLES.items() if table.optional)
 
 
 def read_tables(profile: Profile, results: Path) -> dict[str, pd.DataFrame]:
-    """All tables of a profile; a missing one is one line that names the command which makes it."""
+    """All tables of a profile, optional ones where they are there; another that is missing is one line that names the
+    command which makes it."""
     found = {}
     for name in TABLES:
-        path = results / "tables" / f"{name}.csv"
+        path = _path(results, name)
         if not path.exists():
             raise tables.missing(name, profile.name)
         found[name] = tables.read(path, name)
-    return found
+    return found | {name: tables.read(_path(results, name), name) for name in OPTIONAL if _path(results, name).exists()}
+
+
+def _path(results: Path, name: str) -> Path:
+    return results / "tables" / f"{name}.csv"
 
 
 def draw(profile: Profile, results: Path) -> None:
@@ -44,4 +50,6 @@ def drawn(results: Path, name: str) -> bytes | None:
 
 def tables_sha256(results: Path) -> str:
     """Hash of the files of all tables that figures are drawn from."""
-    return sha256_of([sha256_file(results / "tables" / f"{name}.csv") for name in TABLES])
+    there = [name for name in OPTIONAL if _path(results, name).exists()]
+    hashes: list = [sha256_file(_path(results, name)) for name in TABLES]
+    return sha256_of(hashes + [[name, sha256_file(_path(results, name))] for name in there])

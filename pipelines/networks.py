@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from blendnet import checkpoint, models
+from blendnet import attention, checkpoint, legacy, models
 from blendnet.errors import BlendnetError, unknown
 from blendnet.files import sha256_file
 from blendnet.keys import difference
 from blendnet.run import Run
-from pipelines.context import Context
+from pipelines.context import Context, say
 
 # torchvision's own file; the first eight digits of its sha256 stand in its name.
 IMAGENET = {"mobilenet_v2": ("weights/mobilenet_v2-b0353104.pth", "b0353104")}
@@ -41,9 +41,27 @@ def ready(context: Context, run: Run) -> nn.Module:
         _imagenet(context.data, run, model)
     elif run.training != "untrained":
         folder = context.folder("checkpoints", run.id)
-        _is_the_sheets(context, run, checkpoint.load_meta(folder))
+        meta = checkpoint.load_meta(folder)
+        if meta.get("legacy"):
+            say(f"  {imported(context, run, meta)}")
+            model = legacy.from_meta(meta)  # dk, dv and strides are the original's
+        else:
+            _is_the_sheets(context, run, meta)
         checkpoint.load(folder, model)
     return model
+
+
+def imported(context: Context, run: Run, meta: dict[str, Any]) -> str:
+    """A line on a checkpoint of the original repository that stands for a run of the sheet; raises BlendnetError where
+    its classes or image size are not the sheet's. Its recipe is the original's."""
+    return legacy.check(meta, run_id=run.id, classes=context.profile.classes, size=context.profile.size_of(run))
+
+
+def source(context: Context, run: Run) -> tuple[str, ...]:
+    """The source files that make a run's network: its own, its attention's, and what imports an original's."""
+    meta = context.folder("checkpoints", run.id) / checkpoint.META
+    more = ("blendnet/legacy.py",) if meta.exists() and checkpoint.load_meta(meta.parent).get("legacy") else ()
+    return (*models.source(run.network), *attention.source(run.attention), *more)
 
 
 def _is_the_sheets(context: Context, run: Run, meta: dict[str, Any]) -> None:

@@ -26,8 +26,7 @@ CODE = (
     "blendnet/training/augment.py",
     "blendnet/data/manifest.py",
     "blendnet/data/mixing.py",
-    "blendnet/models",
-    "blendnet/attention",
+    "blendnet/models/cost.py",
 )
 
 
@@ -54,7 +53,7 @@ def _predict_run(context: Context, run: Run, photos: PhotoSet, manifest: pd.Data
         "ready_made": sha256_pixels(made[0]) if made else "none",
         "manifest": manifest.attrs["sha256"],
         "held_out": sorted(sorted(p) for p in context.profile.held_out),
-        "code": code_version(*CODE),
+        "code": _code(context, run),
     }
     differs = stale(folder / "key.json", key)
     if differs == [] and not context.force:
@@ -99,6 +98,11 @@ def _predict_run(context: Context, run: Run, photos: PhotoSet, manifest: pd.Data
     )
 
 
+def _code(context: Context, run: Run) -> str:
+    """Hash of the source that a run's predictions depend on, its own network and attention among it."""
+    return code_version(*CODE, *networks.source(context, run))
+
+
 def _write(path: Path, frame: pd.DataFrame, logits: np.ndarray, classes: tuple[str, ...]) -> None:
     """Per-image table with one column of logits a class: sigmoids of large logits would round to ties."""
     columns = pd.DataFrame({f"z_{c}": logits[:, i] for i, c in enumerate(classes)}, index=frame.index)
@@ -116,7 +120,7 @@ def gather(context: Context) -> None:
         wanted = {
             "photos": photos.sha256,
             "manifest": photographs.manifest(context, photos, "test").attrs["sha256"],
-            "code": code_version(*CODE),
+            "code": _code(context, run),
         }
         if difference({k: info["key"].get(k) for k in wanted}, wanted):
             missing.append(run.id)

@@ -129,12 +129,13 @@ def placed(context: Context, stimuli: Stimuli, size: int, colour: str) -> np.nda
             _PLACED.clear()
         images = np.empty((len(stimuli), size, size, 3), np.uint8)
         for i in range(len(stimuli)):
-            images[i] = place(
+            seen = place(
                 stimuli.read(i),
                 image_size=size,
                 degrees=stimuli.degrees,
                 model_degrees=context.profile.model_degrees,
             )
+            images[i] = np.rint(seen)  # a cast alone would darken every image by half a grey level
         if colour == "grey":
             # ITU-R BT.601 luma, as the photographs were made grey
             images[:] = np.rint(images @ np.array([0.299, 0.587, 0.114]))[..., None].astype(np.uint8)

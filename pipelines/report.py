@@ -9,13 +9,17 @@ import pandas as pd
 from analysis import figures
 from analysis import report as page
 from blendnet.files import read_json, write_text
+from pipelines import plan
 from pipelines.draw import drawn, read_tables
 from pipelines.sheet import Profile
 
 
-def settings(profile: Profile) -> dict[str, Any]:
-    """The profile as nested plain values."""
+def settings(profile: Profile, results: Path | None = None) -> dict[str, Any]:
+    """The profile as nested plain values, with the plan of a time budget where results holds one."""
     found = asdict(profile)
+    made = plan.read(results) if results else None
+    if made is not None and made["epochs"] == profile.recipe.epochs:
+        found["plan"] = made
     found["held_out"] = sorted(" + ".join(sorted(pair)) for pair in profile.held_out) or "none"
     found["runs"] = [r.id for r in profile.scored_runs()]
     return found
@@ -29,11 +33,11 @@ def report(profile: Profile, results: Path) -> None:
         tables["source_control"] = pd.read_csv(control, keep_default_na=False)
     pictures = {
         name: drawn(results, name) or figures.draw(name, tables, profile.name, kinds=("png",))["png"]
-        for name in figures.names()
+        for name in figures.drawable(tables)
     }
     provenance_file = results / "tables" / "provenance.json"
     provenance = read_json(provenance_file) if provenance_file.exists() else {}
-    text = page.build(tables, pictures, settings(profile), provenance, f"blendnet: {profile.name}")
+    text = page.build(tables, pictures, settings(profile, results), provenance, f"blendnet: {profile.name}")
     write_text(results / "report.html", text)
     print(f"  {results / 'report.html'}", flush=True)
     for line in planted_lines(tables["scores"], settings(profile)):

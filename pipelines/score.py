@@ -7,22 +7,30 @@ import numpy as np
 import pandas as pd
 
 from analysis import tables
+from analysis.similarity import self_ceiling
 from analysis.similarity._ceiling import ceiled, split_half, with_interval
-from analysis.similarity._splits import halves
+from analysis.similarity._splits import halves, shuffle_splits
 from analysis.similarity.rdm_ceiling import split_half_rdm
 from analysis.similarity.rsa import ceiling as subjects_ceiling
 from analysis.similarity.rsa import subset
-from analysis.stats.layers import REGRESSIONS, layer_score, nested_commitment, profile
+from analysis.stats import half_samples
+from analysis.stats.intervals import ceiling_in_resamples
+from analysis.stats.layers import REGRESSIONS, Commitment, LayerScore, layer_score, nested_commitment, profile
 from blendnet import activations, assembly, models
+from blendnet.data.brain._brainscore import splits_of
 from blendnet.data.brain.recording import Recording
 from blendnet.errors import BlendnetError
 from blendnet.files import read_json, write_json
-from blendnet.keys import code_version, difference, stale
+from blendnet.keys import code_version, difference, imported, stale
 from blendnet.run import Run
 from pipelines import extract, networks, provenance, recordings
 from pipelines.context import Context, say
 
-CODE = ("analysis/similarity", "analysis/stats/layers.py")
+# What every score runs through; the metric's own files come to it, so that a new metric leaves the others' scores be.
+CODE = (
+    "pipelines/score.py", "analysis/stats/layers.py", "analysis/stats/intervals.py", "analysis/similarity/_splits.py",
+    "analysis/similarity/_arrays.py", "analysis/similarity/_ceiling.py",
+)  # fmt: skip
 NORMALISATION = "r/c"
 # The whitened comparison solves a system of the size of the stimuli in every resample.
 WHITENED_STIMULI = 300
@@ -45,7 +53,7 @@ def metrics_for(context: Context, recording: Recording) -> tuple[str, ...]:
     """The profile's metrics that this recording admits: only RSA where only RDMs were published."""
     chosen = context.profile.metrics
     if recording.rdm_only:
-        chosen = tuple(m for m in chosen if m not in REGRESSIONS)
+        chosen = tuple(m for m in chosen if m in ("rsa", "rsa_whitened"))
     if len(recording.stimuli) > WHITENED_STIMULI:
         chosen = tuple(m for m in chosen if m != "rsa_whitened")
     if not chosen:
@@ -74,88 +82,146 @@ def inputs(context: Context, run: Run | None, recording: Recording) -> tuple[dic
     return xs, stored["sha256"], networks.weights(context, run)
 
 
-def settings_of(context: Context) -> dict[str, Any]:
+def code_of(metric: str) -> str:
+    """Hash of the source that a metric's scores depend on."""
+    if metric.startswith("rsa"):
+        own = imported("analysis/similarity/rsa_bootstrap.py", "analysis/similarity/rdm_ceiling.py")
+    elif metric in REGRESSIONS:
+        own = imported(f"analysis/similarity/{metric}.py")
+    else:
+        base = metric.removesuffix("_reverse")
+        files = [
+            f"analysis/similarity/{base}.py",
+            "analysis/similarity/self_ceiling.py",
+            "analysis/stats/half_samples.py",
+        ]
+        own = imported(*files)
+    return code_version(*sorted({*CODE, *own}))
+
+
+def settings_of(context: Context, metric: str) -> dict[str, Any]:
     """The part of a score's key that is the same for all networks and recordings: rows of others are not gathered."""
     p = context.profile
     return {
         "n_splits": p.n_splits, "split_test": p.split_test, "seed": p.score_seed, "n_bootstrap": p.n_bootstrap,
-        "normalisation": NORMALISATION, "code": code_version(*CODE, "pipelines/score.py"),
+        "normalisation": NORMALISATION, "metric": metric, "code": code_of(metric),
     }  # fmt: skip
 
 
-def key_of(context: Context, activations_key: str, recording: Recording) -> dict[str, Any]:
+def key_of(context: Context, activations_key: str, recording: Recording, metric: str) -> dict[str, Any]:
     """Everything that a score depends on."""
-    return settings_of(context) | {
+    own = f"blendnet/data/brain/{recording.name.split('-')[0]}.py"
+    return settings_of(context, metric) | {
         "activations": activations_key, "recording": recording.sha256, "recording_name": recording.name,
-        "metrics": list(metrics_for(context, recording)), "brain_code": code_version("blendnet/data/brain"),
+        "brain_code": code_version(*imported(own)),
     }  # fmt: skip
 
 
 def score_run(context: Context, run: Run | None, recording: Recording) -> None:
-    """All metrics of one run on one recording, stored as one piece; reused if everything under it is equal."""
+    """All metrics of one run on one recording, one stored piece each; reused if everything under it is equal."""
     name = run.id if run else extract.PIXELS
-    path = context.folder("scores", name, f"{recording.name}-{recording.region}.json")
     xs, activations_key, weights = inputs(context, run, recording)
-    key = key_of(context, activations_key, recording)
-    differs = stale(path, key)
-    if differs == [] and not context.force:
-        return
-    if differs:
-        say(f"  {recording.name}: computed anew, differs in {'; '.join(differs[:3])}")
-    piece = compute(context, run, recording, xs)
-    hashes = {
-        "weights_sha256": weights, "activations_key": activations_key, "recording_sha256": recording.sha256,
-        "code_version": key["code"],
-    }  # fmt: skip
-    for row in piece["scores"]:
-        row.update(hashes)
-    write_json(path, {"key": key, **piece})
-    best = ", ".join(
-        f"{r['metric']} {r['score']:.3f} ({r['layer']})" for r in piece["scores"] if r["kind"] != "shuffled"
-    )
-    say(f"  {recording.name} {recording.region}: {best}")
-    dead = sorted({r["layer"] for r in piece["layers"] if r["score"] is None})
+    said, dead = [], set()
+    for metric in metrics_for(context, recording):
+        path = context.folder("scores", name, f"{recording.name}-{recording.region}-{metric}.json")
+        key = key_of(context, activations_key, recording, metric)
+        differs = stale(path, key)
+        if differs == [] and not context.force:
+            continue
+        if differs:
+            say(f"  {recording.name}, {metric}: computed anew, differs in {'; '.join(differs[:3])}")
+        piece = compute(context, run, recording, xs, metric)
+        hashes = {
+            "weights_sha256": weights, "activations_key": activations_key, "recording_sha256": recording.sha256,
+            "code_version": key["code"],
+        }  # fmt: skip
+        for row in piece["scores"]:
+            row.update(hashes)
+        write_json(path, {"key": key, **piece})
+        said += [f"{metric} {r['score']:.3f} ({r['layer']})" for r in piece["scores"] if r["kind"] != "shuffled"]
+        dead |= {r["layer"] for r in piece["layers"] if r["score"] is None}
+    if said:
+        say(f"  {recording.name} {recording.region}: {', '.join(said)}")
     if dead:
-        say(f"  no score for {', '.join(dead)}: the layer gives the same answer to different stimuli")
+        say(f"  no score for {', '.join(sorted(dead))}: the layer gives the same answer to different stimuli")
 
 
-def compute(context: Context, run: Run | None, recording: Recording, xs: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Rows of scores.csv and layers.csv for one run and recording; pure: reads and writes nothing."""
+def how_of(context: Context, recording: Recording) -> dict[str, Any]:
+    """How a recording is cross-validated: by the sheet, or as Brain-Score does it where it is one of its benchmarks."""
+    p = context.profile
+    how: dict[str, Any] = {"n_splits": p.n_splits, "test_size": p.split_test, "seed": p.score_seed,
+                           "groups": groups_of(recording)}  # fmt: skip
+    return how | splits_of(recording) if is_brain_score(recording) else how
+
+
+def is_brain_score(recording: Recording) -> bool:
+    """Is the recording one of Brain-Score's own benchmarks?"""
+    return "stratify" in recording.about
+
+
+def compute(
+    context: Context, run: Run | None, recording: Recording, xs: dict[str, np.ndarray], metric: str
+) -> dict[str, Any]:
+    """Rows of scores.csv and layers.csv for one run, recording and metric; pure: reads and writes nothing."""
     p = context.profile
     about = _about(context, run) | {"recording": recording.name, "region": recording.region}
-    groups = groups_of(recording)
-    split = halves(len(recording.stimuli), seed=p.score_seed, groups=groups)
+    how = how_of(context, recording)
+    split = halves(len(recording.stimuli), seed=p.score_seed, groups=how["groups"])
     brain: dict[str, Any] = {"rdms": recording.rdms} if recording.rdm_only else {"y": recording.mean()}
-    how: dict[str, Any] = {"n_splits": p.n_splits, "test_size": p.split_test, "seed": p.score_seed, "groups": groups}
     depth = {layer: i / max(1, len(xs) - 1) for i, layer in enumerate(xs)}
-    rows: list[dict[str, Any]] = []
-    layers: list[dict[str, Any]] = []
-    for metric in metrics_for(context, recording):
-        found = nested_commitment(xs, **brain, metric=metric, halves=split, n_boot=p.n_bootstrap, **how)
-        ceiling = ceiling_of(recording, metric, split[1], p.n_bootstrap, p.score_seed)
-        common = about | {
-            "species": recording.species, "metric": metric, "normalisation": NORMALISATION,
-            "n_neuroids": None if recording.rdm_only else len(recording.neuroid_ids),
-            "n_subjects": len(set(recording.subjects)),
-            "n_stimuli": len(recording.stimuli), "n_report": found.n_report, "planted": recording.planted,
-            "planted_layer": _planted_layer(recording),
-        } | ceiling  # fmt: skip
-        rows.append(common | {
-            "layer": found.layer, "score": found.score, "lo": found.lo, "hi": found.hi,
-            "score_ceiled": float(ceiled(found.score, _or_nan(ceiling["ceiling"]), normalisation=NORMALISATION).value),
-            "naive_layer": found.naive_layer, "naive_score": found.naive_score, "optimism": found.optimism,
-        })  # fmt: skip
-        if run is not None:
-            rows.append(
-                common | {"kind": "shuffled"} | _shuffled(context, recording, xs[found.layer], metric, split[1])
-            )
-        # Intervals of the map are left out: they would cost more than all the claims together.
-        for layer, s in profile(xs, **brain, metric=metric, n_boot=0, **how).items():
-            layers.append(about | {
-                "metric": metric, "layer": layer, "depth": depth[layer], "score": s.score, "lo": None, "hi": None,
-                "ceiling": ceiling["ceiling"], "n_neuroids": common["n_neuroids"], "n_stimuli": s.n_stimuli,
-            })  # fmt: skip
-    return {"scores": [_plain(r) for r in rows], "layers": [_plain(r) for r in layers]}
+    found = nested_commitment(xs, **brain, metric=metric, halves=split, n_boot=p.n_bootstrap, **how)
+    ceiling = ceiling_of(recording, metric, split[1], p.n_bootstrap, how)
+    common = about | {
+        "species": recording.species, "metric": metric, "normalisation": NORMALISATION,
+        "n_neuroids": None if recording.rdm_only else len(recording.neuroid_ids),
+        "n_subjects": len(set(recording.subjects)),
+        "n_stimuli": len(recording.stimuli), "n_report": found.n_report, "planted": recording.planted,
+        "planted_layer": _planted_layer(recording),
+    } | ceiling  # fmt: skip
+    # Intervals of the map are left out: they would cost more than all the claims together.
+    layers = profile(xs, **brain, metric=metric, n_boot=0, **how)
+    by_ceiling = _ceiled(found, recording, metric, split[1], ceiling, how)
+    rows = [common | by_ceiling | _brain_scores_layer(recording, metric, layers) | {
+        "layer": found.layer, "score": found.score, "lo": found.lo, "hi": found.hi,
+        "naive_layer": found.naive_layer, "naive_score": found.naive_score, "optimism": found.optimism,
+    }]  # fmt: skip
+    if run is not None:
+        rows.append(common | {"kind": "shuffled"} | _shuffled(context, recording, xs[found.layer], metric, split[1]))
+    maps = [about | {
+        "metric": metric, "layer": layer, "depth": depth[layer], "score": s.score, "lo": None, "hi": None,
+        "ceiling": ceiling["ceiling"], "n_neuroids": common["n_neuroids"], "n_stimuli": s.n_stimuli,
+    } for layer, s in layers.items()]  # fmt: skip
+    return {"scores": [_plain(r) for r in rows], "layers": [_plain(r) for r in maps]}
+
+
+def _ceiled(
+    found: Commitment, recording: Recording, metric: str, half: np.ndarray, ceiling: dict[str, float | None],
+    how: dict[str, Any],
+) -> dict[str, float]:  # fmt: skip
+    """The score by its ceiling; for regressions with an interval that carries both, resampled together."""
+    samples = None
+    if metric in REGRESSIONS and len(found.samples) and ceiling["ceiling"] is not None:
+        assert recording.trials is not None
+        groups = None if how["groups"] is None else how["groups"][half]
+        reliability = ceiling_in_resamples(
+            recording.trials[half], found.values, groups=groups, n_boot=len(found.samples), seed=how["seed"]
+        )
+        samples = (found.samples, reliability)
+    by = ceiled(found.score, _or_nan(ceiling["ceiling"]), normalisation=NORMALISATION, samples=samples)
+    return {"score_ceiled": float(by.value), "score_ceiled_lo": float(by.lo), "score_ceiled_hi": float(by.hi)}
+
+
+def _brain_scores_layer(recording: Recording, metric: str, layers: dict[str, LayerScore]) -> dict[str, Any]:
+    """The layer that Brain-Score itself would commit, and its raw score: chosen and scored on all stimuli, as it does.
+
+    On its own splits the map of PLS scores is Brain-Score's; its PCA to 1000 components changes nothing in layers that
+    are projected to 1000 columns or fewer. It compares explained variance, the square.
+    """
+    if metric != "pls" or not is_brain_score(recording):
+        return {}
+    known = {layer: s.score for layer, s in layers.items() if math.isfinite(s.score)}
+    best = max(known, key=lambda layer: known[layer] ** 2)
+    return {"brain_score_layer": best, "brain_score_raw": known[best]}
 
 
 def _about(context: Context, run: Run | None) -> dict[str, Any]:
@@ -185,12 +251,14 @@ def _planted_layer(recording: Recording) -> str:
     return f"{recording.about['source_run']}:{recording.about['planted_layer']}"
 
 
-def ceiling_of(recording: Recording, metric: str, half: np.ndarray, n_boot: int, seed: int) -> dict[str, float | None]:
+def ceiling_of(
+    recording: Recording, metric: str, half: np.ndarray, n_boot: int, how: dict[str, Any]
+) -> dict[str, float | None]:
     """`_ceiling`, computed once a process: it is the same for every network."""
     kind = "regression" if metric in REGRESSIONS else metric
-    key = (recording.sha256, recording.name, recording.region, kind, half.tobytes(), n_boot, seed)
+    key = (recording.sha256, recording.name, recording.region, kind, half.tobytes(), n_boot, how["seed"])
     if key not in _CEILINGS:
-        _CEILINGS[key] = _ceiling(recording, metric, half, n_boot, seed)
+        _CEILINGS[key] = _ceiling(recording, metric, half, n_boot, how)
     return _CEILINGS[key]
 
 
@@ -199,12 +267,16 @@ _CEILINGS: dict[tuple, dict[str, float | None]] = {}
 SHUFFLED_BOOTSTRAP = 200
 
 
-def _ceiling(recording: Recording, metric: str, half: np.ndarray, n_boot: int, seed: int) -> dict[str, float | None]:
+def _ceiling(
+    recording: Recording, metric: str, half: np.ndarray, n_boot: int, how: dict[str, Any]
+) -> dict[str, float | None]:
     """Ceiling of the reported half with its interval, None where the recording has none.
 
     Regressions: median over neuroids of the split-half reliability; RSA of trials: that of the RDM; RSA of several
-    subjects: the lower bound, with lower and upper bound as its range (Nili et al. 2014).
+    subjects: the lower bound, with lower and upper bound as its range (Nili et al. 2014); metrics from brain to model:
+    1, a model's units have no noise; others: the recording with itself under the same metric (self_ceiling.py).
     """
+    seed = how["seed"]
     none: dict[str, float | None] = {"ceiling": None, "ceiling_lo": None, "ceiling_hi": None}
     method = "whitened" if metric == "rsa_whitened" else "spearman"
     if recording.rdms is not None:
@@ -217,8 +289,23 @@ def _ceiling(recording: Recording, metric: str, half: np.ndarray, n_boot: int, s
     trials, groups = recording.trials[half], None if groups is None else groups[half]
     if trials.shape[1] < 2:
         return none
-    if metric in REGRESSIONS:
-        value = with_interval(split_half(trials, seed=seed, n_boot=0, groups=groups).value, n=n_boot, seed=seed)
+    value: Any
+    if metric in half_samples.REVERSED:
+        return {"ceiling": 1.0, "ceiling_lo": None, "ceiling_hi": None}
+    if metric in half_samples.COMPARED:
+        stratify = how.get("stratify")
+        folds = {name: how[name] for name in ("n_splits", "test_size", "seed")}
+        splits = shuffle_splits(
+            len(half), groups=groups, stratify=None if stratify is None else stratify[half], **folds
+        )
+        few = min(n_boot, half_samples.N)
+        value = self_ceiling.ceiling(
+            metric, trials, None if metric == "cka" else splits, n=3, seed=seed, n_boot=few, groups=groups
+        )
+    elif metric in REGRESSIONS:
+        by = recording.about.get("ceiling_by", "stimulus")
+        values = split_half(trials, seed=seed, n_boot=0, groups=groups, by=by).value
+        value = with_interval(values, n=n_boot, seed=seed)
     else:
         value = split_half_rdm(trials, method=method, seed=seed, n_boot=max(1, n_boot // 10), groups=groups)
     if math.isnan(value.value):
@@ -229,17 +316,17 @@ def _ceiling(recording: Recording, metric: str, half: np.ndarray, n_boot: int, s
 def _shuffled(context: Context, recording: Recording, x: np.ndarray, metric: str, half: np.ndarray) -> dict[str, Any]:
     """The chance row: the same layer with its stimuli in a random order, scored on the same half."""
     p = context.profile
-    groups = groups_of(recording)
+    how = how_of(context, recording)
+    for name in ("groups", "stratify"):
+        if how.get(name) is not None:
+            how[name] = how[name][half]
     order = np.random.default_rng([p.score_seed, 7]).permutation(len(half))
     brain: dict[str, Any]
     if recording.rdm_only:
         brain = {"rdms": subset(np.asarray(recording.rdms), half)}
     else:
         brain = {"y": recording.mean()[half]}
-    s = layer_score(
-        x[half][order], **brain, metric=metric, groups=None if groups is None else groups[half], n_splits=p.n_splits,
-        test_size=p.split_test, seed=p.score_seed, n_boot=min(p.n_bootstrap, SHUFFLED_BOOTSTRAP),
-    )  # fmt: skip
+    s = layer_score(x[half][order], **brain, metric=metric, n_boot=min(p.n_bootstrap, SHUFFLED_BOOTSTRAP), **how)
     return {"layer": "", "score": s.score, "lo": s.lo, "hi": s.hi, "score_ceiled": None, "naive_layer": "",
             "naive_score": None, "optimism": None}  # fmt: skip
 
@@ -269,14 +356,16 @@ def _belongs(context: Context, piece: dict[str, Any], names: set[str]) -> bool:
 def gather(context: Context) -> None:
     """scores.csv and layers.csv from the pieces of every run and recording of the sheet that are there."""
     names = [r.id for r in context.profile.scored_runs()] + [extract.PIXELS]
-    wanted, asked = settings_of(context), recordings.names(context)
+    wanted = {metric: settings_of(context, metric) for metric in context.profile.metrics}
+    asked = recordings.names(context)
     pieces, old, there = [], [], set()
     for name in names:
         for path in sorted(context.folder("scores", name).glob("*.json")):
             piece = read_json(path)
             if not _belongs(context, piece, {*asked, *context.profile.recordings}):
                 continue
-            if difference({k: piece["key"].get(k) for k in wanted}, wanted):
+            own = wanted.get(piece["key"].get("metric", ""))
+            if own is None or difference({k: piece["key"].get(k) for k in own}, own):
                 old.append(f"{name}/{path.stem}")
                 continue
             pieces.append(piece)

@@ -212,7 +212,14 @@ PAPER = Profile(
     image_size=224,
     image_sizes={"inception_v3": 299},
     seeds=(0, 1, 2),
-    recordings=("henaff2021", "cowley2023", "kriegeskorte2008", "algonauts2019"),
+    recordings=(
+        "freemanziemba2013public",
+        "majajhong2015public",
+        "henaff2021",
+        "cowley2023",
+        "kriegeskorte2008",
+        "algonauts2019",
+    ),
 )
 
 FULL = Profile(
@@ -230,10 +237,36 @@ FULL = Profile(
     trainings=("blended", "regular", "curriculum"),
     seeds=(0, 1, 2, 3, 4),
     controls=("mobilenet_v2-none-imagenet-s0", "mobilenet_v2-none-untrained-s0"),
-    recordings=("henaff2021", "cowley2023", "kriegeskorte2008", "algonauts2019"),
+    recordings=(
+        "freemanziemba2013public",
+        "majajhong2015public",
+        "henaff2021",
+        "cowley2023",
+        "kriegeskorte2008",
+        "algonauts2019",
+    ),
 )
 
-PROFILES = {p.name: p for p in (DEMO, CIFAR10, PHOTOS, BLENDEDUIBK, PAPER, FULL)}
+LEGACY = Profile(
+    name="legacy",
+    about="Checkpoints of the original repository (blendnet import-legacy), with its own attention operator, defects "
+    "included, beside untrained networks.",
+    minutes="GPU: not measured yet",
+    sources=("blendeduibk",),
+    networks=("resnet18", "resnet50", "cornet_z", "inception_v3"),
+    recipe=recipe("study"),
+    image_size=224,
+    image_sizes={"inception_v3": 299},
+    attentions=("none", "aacn-legacy"),
+    trainings=("blended", "regular"),
+    recordings=("henaff2021", "cowley2023", "kriegeskorte2008", "algonauts2019"),
+    caveats=(
+        "Imported networks were trained by the original repository; its seeds, its photographs' split and which of "
+        "its normalisations was used are not known.",
+    ),
+)
+
+PROFILES = {p.name: p for p in (LEGACY, DEMO, CIFAR10, PHOTOS, BLENDEDUIBK, PAPER, FULL)}
 
 
 def profile(name: str) -> Profile:

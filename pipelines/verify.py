@@ -55,8 +55,8 @@ def _anew(context: Context, run: Run | None, recording, metric: str) -> dict:
             extract.extract_run(context, run, recording.stimuli, into=Path(folder) / "anew")
             xs = {la: activations.load_layer(Path(folder) / "anew", la) for la in models.layers(run.network)}
         weights = networks.weights(context, run)
-    rows = scoring.compute(context, run, recording, xs)["scores"]
-    return next(r for r in rows if r["metric"] == metric and r["kind"] != "shuffled") | {
+    rows = scoring.compute(context, run, recording, xs, metric)["scores"]
+    return next(r for r in rows if r["kind"] != "shuffled") | {
         "weights_sha256": weights, "recording_sha256": recording.sha256,
     }  # fmt: skip
 

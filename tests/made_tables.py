@@ -22,10 +22,10 @@ PLANTED = tuple((f"planted-{area.lower()}", area, "pls") for area in ("V1", "V2"
 _TRUTH = {"V1": 0, "V2": 1, "V4": 2, "IT": 3, "EVC": 1}
 
 
-def runs(networks=("resnet18", "cornet_z"), seeds=(0, 1)):
-    """Both twins, trained on blends, and an untrained pair of each network."""
-    trained = [Run(n, a, 4 * (a != "none"), "blended", s)
-               for n in networks for a in ("none", "aacn") for s in seeds]  # fmt: skip
+def runs(networks=("resnet18", "cornet_z"), seeds=(0, 1), trainings=("blended",)):
+    """Both twins of each training, and an untrained pair of each network."""
+    trained = [Run(n, a, 4 * (a != "none"), t, s)
+               for n in networks for a in ("none", "aacn") for t in trainings for s in seeds]  # fmt: skip
     return trained + [Run(n, a, 4 * (a != "none"), "untrained", 0) for n in networks for a in ("none", "aacn")]
 
 
@@ -66,7 +66,8 @@ def _about(run):
 def _skill(run):
     if run.training == "untrained":
         return 0.0
-    return 1.2 + 0.25 * (run.attention != "none") + 0.3 * (run.network == "cornet_z") + 0.1 * run.seed
+    learnt = {"blended": 1.2, "regular": 0.7, "curriculum": 1.3}[run.training]
+    return learnt + 0.25 * (run.attention != "none") + 0.3 * (run.network == "cornet_z") + 0.1 * run.seed
 
 
 def accuracy_table(chosen):
@@ -147,12 +148,50 @@ def layers_table(chosen, recordings=REAL, seed=0):
     return tables.from_rows(rows, "layers")
 
 
-def made(networks=("resnet18", "cornet_z"), seeds=(0, 1), planted=False, quick=False):
-    """All five tables. quick: small permutation and bootstrap counts."""
-    chosen = runs(networks, seeds)
+def training_table(chosen, epochs=8, seed=0):
+    """Curves that fall and rise; the second seed of each stops two epochs early, the best is the last but one."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for run in chosen:
+        if run.training == "untrained":
+            continue
+        n = epochs - 2 * (run.seed == 1)
+        for epoch in range(1, n + 1):
+            loss = 0.15 + 0.5 * np.exp(-epoch / (4 + (run.attention != "none"))) + rng.normal(0, 0.005)
+            rows.append(_about(run) | {
+                "epoch": epoch, "lr": 1e-3 * (1 - epoch / epochs) + 1e-5, "train_loss": loss,
+                "val_loss": loss + 0.03 + 0.004 * epoch, "val_both": 0.9 - loss, "val_top1": 1.1 - loss,
+                "n_val_blends": 280, "n_val_regular": 96, "seconds": 12.5, "images_per_s": 210.0,
+                "kept": epoch == n - 1, "stopped_early": n < epochs, "epochs_trained": n, "hardware": "two cores",
+            })  # fmt: skip
+    return tables.from_rows(rows, "training")
+
+
+def lr_finder_table(chosen, seed=0):
+    """A fall at about 1e-3 and a wall at about 1, of each trained run of the first seed."""
+    rng = np.random.default_rng(seed)
+    lrs = np.geomspace(1e-7, 3, 100)
+    rows = []
+    for run in chosen:
+        if run.training == "untrained" or run.seed:
+            continue
+        x = np.log10(lrs) - 0.4 * (run.attention != "none")
+        smoothed = 0.7 - 0.3 / (1 + np.exp(-4 * (x + 3))) + np.exp(6 * (x + 0.3))
+        for i, lr in enumerate(lrs):
+            mark = "steepest" if abs(x[i] + 3) < 0.038 else "tenth" if i == 62 else ""
+            rows.append(_about(run) | {
+                "step": i, "lr": lr, "loss": smoothed[i] + rng.normal(0, 0.03), "smoothed": smoothed[i],
+                "suggested": mark, "recipe_lr": 1e-3, "recipe_sha256": "12" * 32})  # fmt: skip
+    return tables.from_rows(rows, "lr_finder")
+
+
+def made(networks=("resnet18", "cornet_z"), seeds=(0, 1), planted=False, quick=False, trainings=("blended",)):
+    """All tables. quick: small permutation and bootstrap counts."""
+    chosen = runs(networks, seeds, trainings)
     recordings = PLANTED if planted else REAL
     scores, acc = scores_table(chosen, recordings, planted), accuracy_table(chosen)
     counts = {"n_permutations": 200, "n_bootstrap": 200} if quick else {}
     return {"scores": scores, "accuracy": acc, "layers": layers_table(chosen, recordings),
             "correlation": correlation.compute(scores, acc, **counts),
-            "twins": twins.compute(scores, acc)}  # fmt: skip
+            "twins": twins.compute(scores, acc), "training": training_table(chosen),
+            "lr_finder": lr_finder_table(chosen)}  # fmt: skip

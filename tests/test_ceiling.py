@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from analysis.similarity import _ceiling as ceilings
+from analysis.similarity import ridge
+from analysis.similarity._animals import leave_one_animal_out
 from analysis.similarity._arrays import weighted_pearson
+from analysis.similarity._splits import shuffle_splits
+from analysis.stats.intervals import aggregate
 from blendnet.errors import BlendnetError
 
 
@@ -49,28 +53,54 @@ def test_equals_a_slow_loop(missing):
     assert np.isnan(ours.lo).all()
 
 
-def test_equals_brain_score():
+def by_brain_score(trials):
+    """Brain-Score's own ceiling: of each halving and neuroid (n, n_neuroids), and the aggregate."""
     os.environ["BS_INSTALL_DEPENDENCIES"] = "no"
     pytest.importorskip("brainscore_vision", reason="brainscore-vision is not installed (extra 'brain')")
     from brainscore_core.supported_data_standards.brainio.assemblies import NeuroidAssembly
     from brainscore_vision.metrics.internal_consistency.ceiling import InternalConsistency
 
-    trials = planted(20, 6, 4)
-    stimuli, repetitions = np.divmod(np.arange(120), 6)
+    n_stimuli, n_repetitions, n_neuroids = trials.shape
+    stimuli, repetitions = np.divmod(np.arange(n_stimuli * n_repetitions), n_repetitions)
     assembly = NeuroidAssembly(
-        trials.reshape(120, 4),
+        trials.reshape(-1, n_neuroids),
         coords={
             "stimulus_id": ("presentation", [f"image{s:03d}" for s in stimuli]),
-            "object_name": ("presentation", ["thing"] * 120),
+            "object_name": ("presentation", ["thing"] * len(stimuli)),
             "repetition": ("presentation", repetitions),
-            "neuroid_id": ("neuroid", np.arange(4)),
-            "region": ("neuroid", ["V4"] * 4),
+            "neuroid_id": ("neuroid", np.arange(n_neuroids)),
+            "region": ("neuroid", ["V4"] * n_neuroids),
         },
         dims=["presentation", "neuroid"],
     )
-    theirs = InternalConsistency()(assembly).attrs["raw"].mean("split").values
-    ours = ceilings.split_half(trials, n=10, seed=1, n_boot=0, by="repetition").value
-    assert np.abs(ours - theirs).max() < 1e-8
+    found = InternalConsistency()(assembly)
+    return found.attrs["raw"].transpose("split", "neuroid").values, float(found)
+
+
+def equals_brain_score(trials):
+    raw, value = by_brain_score(trials)
+    ours = ceilings.internal_consistency(trials, n=10, seed=1, by="repetition")
+    assert np.abs(ours - raw).max() < 1e-8
+    assert abs(aggregate(ours) - value) < 1e-8
+    split_half = ceilings.split_half(trials, n=10, seed=1, n_boot=0, by="repetition").value
+    assert np.abs(split_half - raw.mean(axis=0)).max() < 1e-8
+
+
+@pytest.mark.parametrize("power", [0, 1])
+def test_equals_brain_score_on_flat_and_power_law_spectra(power):
+    rng = np.random.default_rng(power)
+    latent = rng.normal(size=(25, 1, 12)) * np.arange(1, 13) ** (-power / 2)
+    equals_brain_score(latent @ rng.normal(size=(12, 7)) + 2.0 * rng.normal(size=(25, 6, 7)))
+
+
+@pytest.mark.data
+def test_equals_brain_score_on_real_v4(data_root):
+    path = data_root / "cowley2023" / "responses_raw_210325.npy"
+    if not path.exists():
+        pytest.skip("no cowley2023 session 210325 in the data folder")
+    trials = np.load(path).transpose(1, 2, 0)[:60, :6]  # later repetitions are missing for some stimuli
+    assert np.isfinite(trials).all()
+    equals_brain_score(trials)
 
 
 def test_recovers_a_planted_reliability_and_its_interval_holds_it():
@@ -150,6 +180,59 @@ def test_ceiled_names_its_rule():
     assert not np.isnan(ceilings.ceiled(r, c, threshold=0.01).value[2])
     with pytest.raises(BlendnetError, match="did you mean 'r/c'"):
         ceilings.ceiled(r, c, normalisation="r/C")
+
+
+@pytest.mark.parametrize("rule", ceilings.NORMALISATIONS)
+def test_interval_of_a_ratio_is_that_of_the_resampled_ratios(rule):
+    rng = np.random.default_rng(0)
+    ceiling = 0.6 + 0.05 * rng.normal(size=(500, 3))
+    score = 0.8 * ceiling + 0.02 * rng.normal(size=(500, 3))
+    found = ceilings.ceiled(score[0], ceiling[0], normalisation=rule, samples=(score, ceiling))
+    each = [
+        [float(ceilings.ceiled(r, c, normalisation=rule).value) for r, c in zip(*rows)] for rows in zip(score, ceiling)
+    ]
+    lo, hi = np.quantile(each, [0.025, 0.975], axis=0)
+    assert np.allclose(found.lo, lo)
+    assert np.allclose(found.hi, hi)
+    one = ceilings.ceiled(score[0, 1], ceiling[0, 1], normalisation=rule, samples=(score[:, 1], ceiling[:, 1]))
+    assert (float(one.lo), float(one.hi)) == (pytest.approx(lo[1]), pytest.approx(hi[1]))
+    assert np.isnan(ceilings.ceiled(score[0], ceiling[0], normalisation=rule).lo).all()
+
+
+def test_no_interval_where_the_ceiling_may_be_nothing():
+    rng = np.random.default_rng(0)
+    sure, unsure = 0.6 + 0.05 * rng.normal(size=(2, 400))
+    unsure[:20] = 0.02  # 5 % under the threshold
+    sure[:8] = 0.02  # 2 %
+    score = np.full((400, 2), 0.3)
+    found = ceilings.ceiled(np.array([0.3, 0.3]), np.array([0.6, 0.6]), samples=(score, np.stack([sure, unsure], 1)))
+    assert np.isfinite([found.lo[0], found.hi[0]]).all()
+    assert np.isnan([found.lo[1], found.hi[1]]).all()
+    assert (found.value == 0.5).all()
+    with pytest.raises(BlendnetError, match="one row a resample"):
+        ceilings.ceiled(0.3, 0.6, samples=(score[:, 0], sure[:50]))
+
+
+def test_leave_one_animal_out_predicts_each_animal_from_the_others():
+    rng = np.random.default_rng(0)
+    shared = rng.normal(size=(120, 5))
+    y = shared @ rng.normal(size=(5, 14)) + 0.5 * rng.normal(size=(120, 14))
+    y[:, :4] = rng.normal(size=(120, 4))  # an animal that sees something else
+    animals = np.array(["Bo"] * 4 + ["Chabo", "Tito"] * 5)
+    splits = shuffle_splits(120, n_splits=3)
+    found = leave_one_animal_out(y, animals, splits, ridge.score)
+    assert found.shape == (3, 14)
+    for f, (train, test) in enumerate(splits):
+        for j in (0, 5, 13):
+            others = y[:, animals != animals[j]]
+            r = ridge.score(others, y[:, [j]], [(train, test)])
+            assert found[f, j] == pytest.approx(r[0, 0], abs=1e-9)
+    assert abs(np.median(found[:, :4])) < 0.3
+    assert np.median(found[:, 4:]) > 0.7
+    with pytest.raises(BlendnetError, match="all neuroids are of animal 'Bo'"):
+        leave_one_animal_out(y[:, :4], animals[:4], splits, ridge.score)
+    with pytest.raises(BlendnetError, match="3 animals for 14 neuroids"):
+        leave_one_animal_out(y, animals[:3], splits, ridge.score)
 
 
 def test_median_with_interval():

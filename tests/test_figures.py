@@ -32,8 +32,14 @@ def planted():
     return made_tables.made(seeds=(0,), planted=True, quick=True)
 
 
+@pytest.fixture(scope="module")
+def several():
+    return made_tables.made(trainings=("blended", "regular", "curriculum"), quick=True)
+
+
 def test_the_folder_is_the_list():
-    assert NAMES == ["accuracy_alpha", "accuracy_twins", "layer_maps", "similarity_accuracy", "similarity_by_area"]
+    assert NAMES == ["accuracy_alpha", "accuracy_by_training", "accuracy_twins", "layer_maps", "lr_finder",
+                     "similarity_accuracy", "similarity_by_area", "training_curves"]  # fmt: skip
     for name in NAMES:
         module = figures.load(name)
         assert set(module.NEEDS) <= set(tables.TABLES)
@@ -129,7 +135,7 @@ def test_a_missing_table_names_the_command_that_makes_it(made, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_missing_column_is_one_clear_line(made, name):
     need = figures.load(name).NEEDS[0]
-    gone = "rate" if need == "accuracy" else "score"
+    gone = {"accuracy": "rate", "training": "val_loss", "lr_finder": "smoothed"}.get(need, "score")
     with pytest.raises(BlendnetError, match=f"{need}.csv has no column '{gone}'"):
         figures.draw(name, made | {need: made[need].drop(columns=gone)})
 
@@ -263,3 +269,106 @@ def test_drawing_does_not_change_the_tables(made):
         figures.load(name).draw(made)
     for k, v in made.items():
         pd.testing.assert_frame_equal(v, before[k])
+
+
+def test_figures_of_optional_tables_are_drawn_where_these_are(made, several):
+    everywhere = set(NAMES) - {"accuracy_by_training"}
+    assert set(figures.drawable(made)) == everywhere
+    assert figures.drawable(several) == NAMES
+    old = {k: v for k, v in made.items() if k not in ("training", "lr_finder")}
+    assert set(figures.drawable(old)) == everywhere - {"training_curves", "lr_finder"}
+    assert set(figures.drawable(made | {"training": tables.empty("training")})) == everywhere - {"training_curves"}
+    # A table that every profile must have is not optional: its figure stays in the list and says what is missing.
+    assert "accuracy_twins" in figures.drawable({k: v for k, v in made.items() if k != "accuracy"})
+
+
+def test_accuracies_by_training_are_those_of_the_table(several):
+    module = figures.load("accuracy_by_training")
+    axes = [ax for ax in module.draw(several).axes if ax.axison]
+    a = several["accuracy"]
+    a = a[(a["by"] == "all") & a["test"].isin(("blended", "regular"))]
+    for (outcome, network), ax in zip(((o, n) for o in ("both", "top1") for n in ("resnet18", "cornet_z")), axes):
+        mine = a[(a["outcome"] == outcome) & (a["network"] == network)]
+        for kind, marker in (("none", "o"), ("aacn", "^")):
+            points = _points(ax, marker)
+            for x, training in enumerate(("blended", "regular", "curriculum", "untrained")):
+                part = mine[(mine["attention"] == kind) & (mine["training"] == training)]
+                drawn = sorted(y for at, y in points if abs(at - x) < 0.5)
+                assert drawn == pytest.approx(sorted(100 * part["rate"]), abs=1e-5)
+        assert [t.get_text() for t in ax.get_xticklabels()] == ["blends", "one object", "curriculum", "untrained"]
+    assert "zero-shot" in module.caption(several)
+    assert "84 blends at alpha 0.5 and 96 images of one object" in module.caption(several)
+
+
+def test_twins_of_every_training_have_a_row_on_one_scale(several):
+    axes = figures.load("accuracy_twins").draw(several).axes
+    assert len(axes) == 6
+    for column in (0, 1):
+        assert len({ax.get_ylim() for ax in axes[column::2]}) == 1
+    titles = [ax.get_title() for ax in axes[1::2]]
+    assert [t.split("(")[1] for t in titles] == [
+        "trained on blended images)", "trained on regular images)", "trained by curriculum)",
+    ]  # fmt: skip
+
+
+def test_coefficients_stand_for_each_training_where_there_are_several(several):
+    c = several["correlation"]
+    assert set(c["training"]) == {"", "blended", "regular", "curriculum"}
+    fig = figures.load("similarity_accuracy").draw(several)
+    c = c[(c["accuracy"] == "blended_both") & (c["statistic"] == "spearman") & (c["left_out"] == "")]
+    titles = [ax.get_title() for ax in fig.axes if ax.get_title()]
+    for place, title in zip(_style.places(c), titles):
+        own = _style.at(c, place).set_index("training")
+        for training in ("blended", "regular", "curriculum"):
+            row = own.loc[training]
+            text = f"{training}: ρ = {row['value']:.2f}, p = {row['p']:.2g}, n = {row['n_points']}"
+            assert text.replace("-", "−") in title
+        assert own.loc["blended", "n_points"] * 3 == own.loc["", "n_points"]
+
+
+def test_layer_maps_of_several_trainings_hold_one_of_them_and_say_which(several):
+    module = figures.load("layer_maps")
+    grid = next(ax for ax in module.draw(several).axes if ax.get_title() == "ResNet18, plain").images[0].get_array()
+    layers = several["layers"]
+    own = layers[
+        (layers["network"] == "resnet18") & (layers["attention"] == "none") & (layers["training"] == "blended")
+    ]
+    place = _style.places(layers)[0]
+    means = _style.at(own, place).groupby("layer")["score"].mean()
+    names = layer_maps.order(layers, "resnet18")
+    assert list(np.asarray(grid)[:, 0]) == pytest.approx([means[n] for n in names])
+    assert "Of the networks trained on blended images; others are in layers.csv" in module.caption(several)
+
+
+def test_training_curves_show_the_log_and_the_kept_epoch(several):
+    fig = figures.load("training_curves").draw(several)
+    df = several["training"]
+    shown = [ax for ax in fig.axes if ax.axison]
+    assert len(shown) == 12
+    upper, lower = shown[0], shown[2]  # losses of both networks, then their accuracies
+    own = df[(df["network"] == "resnet18") & (df["training"] == "blended")]
+    lines = [line for line in upper.lines if len(line.get_xdata()) > 2]
+    assert len(lines) == 2 * own["run"].nunique()
+    for _, run in own.groupby("run"):
+        assert any(
+            np.allclose(line.get_ydata(), run["val_loss"]) for line in lines if len(line.get_ydata()) == len(run)
+        )
+    kept = own[own["kept"]]
+    marks = _points(lower, "o") + _points(lower, "^")
+    assert sorted(marks) == [
+        (pytest.approx(x), pytest.approx(y, abs=1e-5)) for x, y in sorted(zip(kept["epoch"], 100 * kept["val_both"]))
+    ]
+    caption = figures.load("training_curves").caption(several)
+    assert f"{df.drop_duplicates('run')['stopped_early'].sum()} stopped before" in caption
+    assert "two cores" in caption
+
+
+def test_the_range_test_marks_what_it_suggests_and_what_the_sheet_has(made):
+    ax = figures.load("lr_finder").draw(made).axes[0]
+    df = made["lr_finder"]
+    own = df[(df["network"] == "resnet18") & (df["suggested"] != "")]
+    drawn = sorted(float(line.get_xdata()[0]) for line in ax.lines
+                   if line.get_marker() in ("o", "^") and len(line.get_xdata()) == 1)  # fmt: skip
+    assert drawn == pytest.approx(sorted(own["lr"]))
+    assert any(list(line.get_xdata()) == [0.001, 0.001] for line in ax.lines)
+    assert ax.get_xscale() == "log"

@@ -115,7 +115,7 @@ def test_second_time_everything_is_reused_and_tables_are_byte_equal(chain, tiny,
     assert "computed anew" not in out
     assert {p: p.read_bytes() for p in before} == before
     assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
-    assert len(stamps) == 2 + 4 + 4 + 1 + 10
+    assert len(stamps) == 2 + 4 + 4 + 1 + 20
 
 
 def test_score_brain_in_two_halves_gives_the_same_table(chain, tiny):

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from analysis import answer, figures, page, report
+from analysis import answer, answer_training, figures, page, report
 from blendnet.errors import BlendnetError
 from tests import made_tables
 
@@ -269,3 +269,86 @@ def test_the_script_sorts_and_filters():
     assert (first, second) == ({}, {"aria-sort": "ascending"})
     assert hidden == [True, True, True, False]
     assert count == "1 of 4 rows"
+
+
+@pytest.fixture(scope="module")
+def several():
+    return made_tables.made(trainings=("blended", "regular", "curriculum"), quick=True)
+
+
+def test_the_report_says_what_networks_that_never_saw_a_blend_name_in_one(several, made):
+    a = several["accuracy"]
+    a = a[(a["by"] == "all") & (a["outcome"] == "both") & (a["test"] == "blended") & (a["attention"] == "none")]
+    # By hand: mean over networks of the means over seeds, of pairs of one network and seed.
+    rate = a.pivot_table(index=["network", "seed"], columns="training", values="rate")[["blended", "regular"]]
+    means = rate.dropna().groupby("network").mean().mean()
+    text = build(several)
+    assert "Must a network see blends to name both objects?" in text
+    assert "the plain network trained on regular images, which has never seen a blend, in " in text
+    assert f"in {100 * means['regular']:.1f} %, the same trained on blends in {100 * means['blended']:.1f} %" in text
+    assert "the attention (4 heads) network trained by curriculum, in" in text
+    assert "over 2 networks" in text
+    assert "Trained by curriculum, both objects named in a blend: plain" in text
+    assert "Must a network see blends" not in build(made)
+    assert Page(text).stack == []
+
+
+def test_differences_between_trainings_are_paired_by_network_attention_and_seed(several):
+    from scipy.stats import ttest_rel
+
+    from analysis.stats import trainings
+
+    found = trainings.compare(several["accuracy"])
+    assert set(found["training"]) == {"regular", "curriculum"}
+    a = several["accuracy"]
+    for row in found.to_dict("records"):
+        test, outcome = ("blended", "both") if row["quantity"] == "blended_both" else ("regular", "top1")
+        part = a[(a["by"] == "all") & (a["test"] == test) & (a["outcome"] == outcome)
+                 & (a["attention"] == row["attention"])]  # fmt: skip
+        part = part[(part["network"] == row["network"]) | (row["level"] == "all")]
+        unit = "network" if row["level"] == "all" else "seed"
+        rate = part.groupby([unit, "training"])["rate"].mean().unstack()
+        other, base = rate[row["training"]], rate["blended"]
+        assert row["difference"] == pytest.approx((other - base).mean())
+        assert (row["value"], row["base"], row["n"]) == (pytest.approx(other.mean()), pytest.approx(base.mean()), 2)
+        interval = ttest_rel(other, base).confidence_interval(0.95)
+        assert row["lo"] == pytest.approx(max(-1, interval.low), abs=1e-9)
+        assert row["hi"] == pytest.approx(min(1, interval.high), abs=1e-9)
+    assert not len(trainings.compare(a[a["training"] == "blended"]))
+
+
+def test_correlations_are_told_apart_by_training(several):
+    words = answer.correlation_words(several["correlation"])
+    assert "Each way of training by itself" in words[0]
+    c = several["correlation"]
+    c = c[(c["accuracy"] == "blended_both") & (c["statistic"] == "spearman") & (c["left_out"] == "")]
+    for row in c[c["training"] != ""].to_dict("records"):
+        trained = "trained by curriculum" if row["training"] == "curriculum" else f"trained on {row['training']} images"
+        number = f"Spearman {row['value']:.3f}".replace("-", "−")
+        assert any(number in w and trained in w and f"{row['n_points']} networks" in w for w in words)
+    pooled = c[c["training"] == ""]
+    assert len(words) == 2 + len(c) - len(pooled)  # and the first and last sentence
+
+
+def test_training_plan_and_rate_test_stand_in_the_report_where_they_are(made):
+    plan = {"budget_s": 1800.0, "epochs": 7, "sheet_recipe": {"epochs": 100}, "surroundings": {"hardware": "two cores"},
+            "runs": {"a": {"planned_s": 600.0}, "b": {"planned_s": 900.0}}}  # fmt: skip
+    text = build(made, settings=SETTINGS | {"plan": plan})
+    assert "7 epochs for each of 2 runs, measured to take 25 of 30 minutes on two cores. The sheet has 100" in text
+    assert "plan.epochs" in text
+    df = made["training"]
+    summary = answer_training.training_summary(df)
+    row = summary[(summary["network"] == "resnet18") & (summary["attention"] == "none")].iloc[0]
+    own = df[(df["network"] == "resnet18") & (df["attention"] == "none")]
+    assert (row["seeds"], row["epochs"], row["stopped early"]) == (2, 7.0, 1)
+    assert row["seconds"] == pytest.approx(own["seconds"].sum() / 2)
+    assert row["validation: both (%)"] == pytest.approx(100 * own[own["kept"]]["val_both"].mean())
+    marks = made["lr_finder"]
+    for run, part in marks[marks["suggested"] != ""].groupby("run"):
+        at = part.set_index("suggested")["lr"]
+        assert f"{run}: the learning-rate test falls fastest at {at['steepest']:.2g}" in text
+        assert f"lowest loss is {at['tenth']:.2g}; the recipe has 0.001." in text
+    bare = {k: v for k, v in made.items() if k not in ("training", "lr_finder")}
+    assert "How the networks were trained" not in build(bare)
+    flat = marks.assign(suggested="")
+    assert all("the loss never fell" in w for w in answer_training.lr_words(flat))

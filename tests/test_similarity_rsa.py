@@ -117,36 +117,6 @@ def test_subset_and_square_are_what_their_names_say():
     assert rsa.n_stimuli(rsa.rdm(x)) == 12
 
 
-@pytest.mark.parametrize("method", rsa.METHODS)
-@pytest.mark.parametrize("ties", [False, True])
-def test_bootstrap_equals_a_slow_one(method, ties):
-    """The same resamples, each built in full and compared as any RDM."""
-    models, brain = some_rdms(2, 10, seed=1, ties=ties), some_rdms(3, 10, seed=2, ties=ties)
-    result = rsa.bootstrap(models, brain, method=method, n=30, seed=4)
-    rng = np.random.default_rng(4)
-    for sample in result.samples:
-        stimuli = np.sort(rng.integers(10, size=10))
-        subjects = rng.integers(3, size=3)
-        a, b = rsa.subset(models, stimuli), rsa.subset(brain[subjects], stimuli)
-        assert np.abs(rsa.compare(a, b, method).mean(axis=1) - sample).max() < 1e-9
-    assert np.allclose(result.score, rsa.compare(models, brain, method).mean(axis=1))
-    assert np.allclose((result.lo, result.hi), np.quantile(result.samples, [0.025, 0.975], axis=0))
-
-
-def test_bootstrap_keeps_groups_together():
-    models, brain = some_rdms(1, 12, seed=1), some_rdms(1, 12, seed=2)
-    groups = np.repeat([5, 1, 3, 9], 3)
-    result = rsa.bootstrap(models, brain, n=20, seed=4, groups=groups)
-    rng = np.random.default_rng(4)
-    order = np.array([1, 3, 5, 9])
-    for sample in result.samples:
-        drawn = order[rng.integers(4, size=4)]
-        rng.integers(1, size=1)
-        stimuli = np.sort(np.concatenate([np.flatnonzero(groups == g) for g in drawn]))
-        expected = rsa.compare(rsa.subset(models, stimuli), rsa.subset(brain, stimuli))
-        assert abs(float(expected[0, 0]) - sample[0]) < 1e-9
-
-
 def test_spearman_with_ties_equals_scipy():
     a, b = some_rdms(2, seed=5, ties=True)
     assert abs(float(rsa.compare(a, b)) - spearmanr(a, b)[0]) < 1e-12
@@ -175,7 +145,6 @@ def test_impossible_input_is_one_line():
         (lambda: rsa.compare(rsa.rdm(x), rsa.rdm(x), "spearmann"), "did you mean 'spearman'"),
         (lambda: rsa.n_stimuli(np.zeros(7)), "7 pairs"),
         (lambda: rsa.compare(np.full(10, np.nan), np.arange(10.0)), "0 pairs"),
-        (lambda: rsa.bootstrap(np.full(10, np.nan), np.arange(10.0)), "NaN"),
     ]:
         with pytest.raises(BlendnetError, match=says) as error:
             make()

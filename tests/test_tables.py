@@ -126,7 +126,8 @@ def test_a_table_is_not_changed_by_checking_it(made):
 
 
 def test_minus_nothing_is_nothing():
-    rows = [{"level": "pair", "training": "blended", "quantity": "q", "difference": -0.0, "n": 1, "plain": -1e-9}]
+    base = {"level": "pair", "training": "blended", "attention_kind": "aacn", "quantity": "q", "n": 1}
+    rows = [base | {"difference": -0.0, "plain": -1e-9}]
     line = tables.to_csv(tables.from_rows(rows, "twins"), "twins").splitlines()[1]
     assert ",-1e-09,,0," in line
 
@@ -139,3 +140,12 @@ def test_the_guide_names_every_column_of_every_table():
             assert f"`{column.name}`" in part, f"{name}.{column.name}"
             for value in column.allowed:
                 assert not value or f"`{value}`" in guide, f"{name}.{column.name}={value}"
+
+
+def test_a_table_from_before_a_column_existed_is_read_with_that_column_empty(made, tmp_path):
+    """correlation.csv had no `training`: its rows were those of all trainings together, which empty still means."""
+    old = made["correlation"].drop(columns="training")
+    old.to_csv(tmp_path / "correlation.csv", index=False)
+    back = tables.read(tmp_path / "correlation.csv")
+    assert (back["training"] == "").all()
+    assert len(back) == len(old)

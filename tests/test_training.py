@@ -1,8 +1,11 @@
 """Training: pure streams, resume to the same bits, best epoch, both trainings, errors."""
 
+import math
+import threading
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -13,7 +16,7 @@ from blendnet.data import photoset
 from blendnet.data.photos import Photo
 from blendnet.errors import BlendnetError
 from blendnet.run import Recipe, Run
-from blendnet.training import augment, evaluate, loop, schedule
+from blendnet.training import augment, averaging, evaluate, feed, loop, schedule
 from blendnet.training.recipes import STUDY, recipe
 
 CLASSES = ("bar", "dot", "grid")
@@ -62,7 +65,7 @@ def go(folder, photos, val, run=None, rec=TINY, **options):
     run = run or Run("net", "none", 0, "blended", 0)
     return loop.train(
         folder, run, rec, net(), photos, val, image_size=16, say=options.pop("say", lambda s: None),
-        progress_bar=False, **options,
+        progress_bar=False, tracker=options.pop("tracker", "none"), **options,
     )  # fmt: skip
 
 
@@ -86,6 +89,16 @@ def test_augment_crops_stay_inside_and_flip_is_exact():
     assert ((left - right).abs() > 0.55).all()
     plain = augment.augment(x, augment.step_generator(0), crop_scale=1.0, flip=True)
     assert all(torch.equal(p, a) or torch.equal(p, a.flip(-1)) for p, a in zip(plain, x))
+
+
+@pytest.mark.parametrize("size", [16, 33])
+def test_views_are_those_of_affine_grid(size):
+    views = augment.draw_views(8, augment.step_generator(1), crop_scale=0.4, flip=True)
+    x = torch.rand(8, 3, size, size + 2, generator=augment.step_generator(2))
+    grid = nn.functional.affine_grid(views, list(x.shape), align_corners=False)
+    expected = nn.functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    # to the bit on x86-64; elsewhere its matrix product may round otherwise
+    torch.testing.assert_close(augment.show(x, views), expected, rtol=0, atol=1e-5)
 
 
 def test_learning_rates_against_the_definitions():
@@ -141,8 +154,6 @@ def test_a_changed_recipe_starts_anew_and_says_why(photos, val, tmp_path):
 
 def test_best_epoch_is_judged_on_all_of_validation(photos, val, tmp_path):
     meta = go(tmp_path / "a", photos, val, rec=replace(TINY, epochs=4))
-    import pandas as pd
-
     log = pd.read_csv(tmp_path / "a" / "log.csv")
     assert (log["n_val_blends"] == len(val)).all()
     best = log.sort_values(["val_both", "val_loss"], ascending=[False, True]).iloc[0]
@@ -174,6 +185,231 @@ def test_held_out_pairs_are_never_trained(photos):
     assert (targets[:, 2] > 0).all()
 
 
+def reference(photos, run: Run, rec: Recipe, n_steps: int) -> nn.Module:
+    """The training of the first version, written out: one generator a step, flips before crops, first photographs
+    before second, dropout tied to the step. Old checkpoints are those of this loop, bit for bit."""
+    from blendnet.data.blended import blend, draw_pairs
+
+    at = np.flatnonzero(photos.split == "train")
+    images, labels = photos.images[torch.from_numpy(at)], photos.labels[torch.from_numpy(at)]
+    model = net().train()
+    weights, others = ([p for p in model.parameters() if (p.ndim >= 2) == wide] for wide in (True, False))
+    groups = [{"params": weights, "weight_decay": rec.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    optim = torch.optim.AdamW(groups, lr=rec.lr, betas=(rec.momentum, 0.999))
+    for step in range(n_steps):
+        g = augment.step_generator(run.seed, step)
+
+        def seen(index, g=g):
+            n = len(index)
+            sign = torch.where(torch.rand(n, generator=g) < 0.5, -1.0, 1.0)
+            area = rec.crop_scale + (1 - rec.crop_scale) * torch.rand(n, generator=g)
+            ratio = torch.exp((2 * torch.rand(n, generator=g) - 1) * math.log(4 / 3))
+            w, h = (area * ratio).sqrt().clamp(max=1.0), (area / ratio).sqrt().clamp(max=1.0)
+            x = (2 * torch.rand(n, generator=g) - 1) * (1 - w)
+            y = (2 * torch.rand(n, generator=g) - 1) * (1 - h)
+            ramp = torch.linspace(-1, 1, 16) * 15 / 16
+            grid = torch.stack(
+                [
+                    torch.stack(torch.meshgrid(ramp * w[i] * sign[i] + x[i], ramp * h[i] + y[i], indexing="xy"), -1)
+                    for i in range(n)
+                ]
+            )
+            return nn.functional.grid_sample(
+                images[index].float() / 255, grid, padding_mode="border", align_corners=False
+            )
+
+        onehot = nn.functional.one_hot
+        if run.training == "regular":
+            index = torch.randint(len(labels), (rec.batch_size,), generator=g)
+            x, y = seen(index), onehot(labels[index], 3).float()
+        else:
+            a, b, alpha = draw_pairs(
+                labels, photos.identity[at], rec.batch_size, seed=run.seed, step=step, alpha=rec.alpha
+            )
+            x = blend(seen(a), seen(b), alpha)
+            y = (onehot(labels[a], 3) + onehot(labels[b], 3)).float()
+        y = y * (1 - rec.label_smoothing) + rec.label_smoothing / 2
+        mean, std = (torch.tensor(v)[:, None, None] for v in (augment.MEAN, augment.STD))
+        for group in optim.param_groups:
+            group["lr"] = schedule.learning_rate(rec, step, 4)
+        torch.manual_seed(int(augment.step_generator(run.seed, step, 1).initial_seed() % 2**31))
+        loss = nn.functional.binary_cross_entropy_with_logits(model((x - mean) / std), y)
+        optim.zero_grad()
+        loss.backward()
+        optim.step()
+    return model
+
+
+@pytest.mark.parametrize("training", ["blended", "regular"])
+def test_without_the_new_choices_training_is_what_it_was_to_the_bit(photos, val, tmp_path, training):
+    run, rec = Run("net", "none", 0, training, 3), replace(TINY, epochs=1, label_smoothing=0.1)
+    assert "jitter" not in rec.asdict()
+    meta = go(tmp_path / "a", photos, val, run=run, rec=rec)
+    assert meta["weights_sha256"] == checkpoint.weights_sha256(reference(photos, run, rec, 4))
+
+
+def test_jitter_is_drawn_last_and_is_torchvisions(photos):
+    from torchvision.transforms import functional as tv
+
+    batches = lambda **new: loop.Batches(  # noqa: E731
+        photos, Run("n", "none", 0, "blended", 0), replace(TINY, **new), frozenset(), "pixel", torch.device("cpu")
+    )
+    plain, coloured = batches().plan(5, 16), batches(jitter=0.4).plan(5, 16)
+    assert plain.factors is None
+    assert torch.equal(plain.rows, coloured.rows)
+    assert torch.equal(plain.views, coloured.views)
+    factors = coloured.factors.flatten(0, 1)
+    assert factors.shape == (32, 3)
+    assert 0.6 <= factors.min() < 0.75
+    assert 1.25 < factors.max() <= 1.4
+    x = torch.rand(32, 3, 8, 8, generator=augment.step_generator(1))
+    expected = torch.stack(
+        [
+            tv.adjust_saturation(tv.adjust_contrast(tv.adjust_brightness(one, b), c), s)
+            for one, (b, c, s) in zip(x, factors.tolist())
+        ]
+    )
+    # torchvision's luma has .2989 where ours has .299
+    torch.testing.assert_close(augment.jitter(x, factors), expected, rtol=0, atol=2e-4)
+    torch.testing.assert_close(augment.jitter(x, torch.ones(32, 3)), x, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("training", ["blended", "regular", "curriculum"])
+def test_streamed_and_resident_photographs_give_the_same_bits(photos, training):
+    rec = replace(TINY, jitter=0.3)
+    made = [
+        feed.Batches(photos, Run("n", "none", 0, training, 2), rec, frozenset(), "pixel", torch.device("cpu"),
+                     resident=resident)
+        for resident in (True, False)
+    ]  # fmt: skip
+    for step, a, b in zip(range(4, 11), made[0].steps(4, 11, 16), made[1].steps(4, 11, 16), strict=True):
+        alone = made[0](step, 16)
+        assert all(torch.equal(p, q) and torch.equal(p, r) for p, q, r in zip(a, b, alone))
+    assert step == 10
+
+
+def test_an_error_while_feeding_arrives_and_the_thread_ends(photos):
+    every = frozenset({(0, 1), (0, 2), (1, 2)})
+    batches = loop.Batches(photos, Run("n", "none", 0, "blended", 0), TINY, every, "pixel", torch.device("cpu"))
+    before = threading.active_count()
+    with pytest.raises(BlendnetError, match="no pair of classes is left"):
+        list(batches.steps(0, 3, 16))
+    stream = loop.Batches(photos, Run("n", "none", 0, "blended", 0), TINY, frozenset(), "pixel", torch.device("cpu"))
+    feeding = stream.steps(0, 100, 16)
+    next(feeding)
+    feeding.close()
+    assert threading.active_count() == before
+
+
+def test_photographs_stay_on_the_host_where_the_gpu_is_full(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 5000))
+    gpu = torch.device("cuda", 0)
+    assert feed.fits(250, gpu)
+    assert not feed.fits(251, gpu)
+    assert feed.fits(10**15, torch.device("cpu"))
+
+
+def test_a_curriculum_moves_alpha_as_said(photos):
+    rec = replace(TINY, alpha=(0.3, 0.7), alpha_start=(0.9, 1.0), curriculum_epochs=2.0)  # 4 steps an epoch
+    at = [0, 2, 4, 6, 8, 100]
+    found = np.array([schedule.alpha_range(rec, step, 4) for step in at])
+    np.testing.assert_allclose(found[:, 0], np.interp(at, [0, 8], [0.9, 0.3]))
+    np.testing.assert_allclose(found[:, 1], np.interp(at, [0, 8], [1.0, 0.7]))
+    assert schedule.alpha_range(rec, 8, 4) == rec.alpha
+    assert schedule.alpha_range(replace(rec, curriculum_epochs=0.0), 0, 4) == rec.alpha
+    run = Run("n", "none", 0, "curriculum", 0)
+    batches = loop.Batches(photos, run, rec, frozenset(), "pixel", torch.device("cpu"))
+    drawn = [batches.plan(step, 512).alpha for step in (0, 4, 8)]
+    for alpha, (low, high) in zip(drawn, ((0.9, 1.0), (0.6, 0.85), (0.3, 0.7))):
+        assert low <= alpha.min() < low + 0.02
+        assert high - 0.02 < alpha.max() <= high
+    assert torch.equal(drawn[1], batches.plan(4, 512).alpha)
+
+
+def test_a_curriculum_is_trained_resumed_and_judged_on_blends(photos, val, tmp_path):
+    run, rec = Run("net", "none", 0, "curriculum", 0), replace(TINY, curriculum_epochs=2.0)
+    whole = go(tmp_path / "whole", photos, val, run=run, rec=rec)
+    go(tmp_path / "cut", photos, val, run=run, rec=rec, stop_after=1)
+    meta = go(tmp_path / "cut", photos, val, run=run, rec=rec)
+    assert meta["weights_sha256"] == whole["weights_sha256"]
+    assert (meta["criterion"], meta["training"]) == ("val_both", "curriculum")
+    plain = go(tmp_path / "plain", photos, val, rec=rec)
+    assert plain["weights_sha256"] != meta["weights_sha256"]
+
+
+def test_the_average_is_that_of_its_formula():
+    model, decay = net(), 0.8
+    average, kept = averaging.start(model), []
+    for step in range(5):
+        with torch.no_grad():
+            for tensor in model.state_dict().values():
+                tensor.add_(torch.rand(tensor.shape) if tensor.is_floating_point() else 1)
+        kept.append({k: v.clone().double() for k, v in model.state_dict().items()})
+        averaging.update(average, model, decay, step)
+    weights = np.array([decay ** (4 - k) for k in range(5)])
+    for name, tensor in average.items():
+        if tensor.is_floating_point():
+            expected = sum(w * state[name] for w, state in zip(weights / weights.sum(), kept))
+            torch.testing.assert_close(tensor.double(), expected, rtol=1e-6, atol=1e-6)
+        else:
+            assert tensor == 5
+    own = {k: v.clone() for k, v in model.state_dict().items()}
+    with averaging.shown(model, average):
+        assert all(torch.equal(v, average[k]) for k, v in model.state_dict().items())
+    assert all(torch.equal(v, own[k]) for k, v in model.state_dict().items())
+
+
+def test_averaged_weights_are_validated_kept_and_resumed(photos, val, tmp_path):
+    rec = replace(TINY, ema=0.7, epochs=2)
+    whole = go(tmp_path / "whole", photos, val, rec=rec)
+    go(tmp_path / "cut", photos, val, rec=rec, stop_after=1)
+    assert go(tmp_path / "cut", photos, val, rec=rec)["weights_sha256"] == whole["weights_sha256"]
+    plain = go(tmp_path / "plain", photos, val, rec=replace(rec, ema=0.0))
+    assert plain["weights_sha256"] != whole["weights_sha256"]
+    # the weights that are trained do not know of their average
+    losses = [pd.read_csv(tmp_path / name / "log.csv")["train_loss"] for name in ("plain", "whole")]
+    np.testing.assert_array_equal(losses[0], losses[1])
+    model = net(5)
+    checkpoint.load(tmp_path / "whole", model)
+    again = loop.validate(model, Run("net", "none", 0, "blended", 0), photos, val, torch.device("cpu"))
+    assert again["val_loss"] == pytest.approx(whole["validation"]["val_loss"], rel=1e-5)
+
+
+def test_early_stopping_waits_for_its_patience(photos, val, tmp_path):
+    # lr 0: nothing gets better after the first epoch
+    rec = replace(TINY, epochs=9, lr=0.0, patience=2, optimizer="sgd")
+    model = net()
+    model[1].momentum = 0.0  # running statistics, too
+    meta = loop.train(tmp_path / "a", Run("net", "none", 0, "blended", 0), rec, model, photos, val, image_size=16,
+                      say=lambda s: None, progress_bar=False, tracker="none")  # fmt: skip
+    assert (meta["epoch"], meta["epochs_trained"], meta["stopped_early"]) == (0, 3, True)
+    assert len(pd.read_csv(tmp_path / "a" / "log.csv")) == 3
+    patient = go(tmp_path / "b", photos, val, rec=replace(TINY, patience=3))
+    assert (patient["epochs_trained"], patient["stopped_early"]) == (3, False)
+    assert patient["weights_sha256"] == go(tmp_path / "c", photos, val)["weights_sha256"]
+
+
+def test_early_stopping_after_a_kill_stops_at_the_same_epoch(photos, val, tmp_path):
+    rec = replace(TINY, epochs=6, lr=0.0, patience=1, optimizer="sgd")
+
+    def train(**options):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(768, 3))
+        return loop.train(tmp_path / "a", Run("net", "none", 0, "blended", 0), rec, model, photos, val, image_size=16,
+                          say=lambda s: None, progress_bar=False, tracker="none", **options)  # fmt: skip
+
+    assert train(stop_after=1) == {}
+    assert train()["epochs_trained"] == 2
+
+
+def test_a_gpu_without_enough_memory_says_batch_size(photos, val, tmp_path, monkeypatch):
+    def too_much(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 EiB")
+
+    monkeypatch.setattr(loop, "train_step", too_much)
+    with pytest.raises(BlendnetError, match="too little memory for batch size 16 at 16 px; lower batch_size"):
+        go(tmp_path / "a", photos, val)
+
+
 def test_a_diverging_training_is_one_clear_line(photos, val, tmp_path):
     with pytest.raises(BlendnetError, match=r"training loss is .*lower the recipe's lr \(1e\+30\)"):
         go(tmp_path / "a", photos, val, rec=replace(TINY, optimizer="sgd", lr=1e30))
@@ -195,7 +431,7 @@ def test_losses_and_outcomes_against_torch_and_a_loop():
 def test_tensorboard_holds_every_epoch(photos, val, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    go(tmp_path / "a", photos, val, stop_after=2)
-    go(tmp_path / "a", photos, val)
+    go(tmp_path / "a", photos, val, stop_after=2, tracker="tensorboard")
+    go(tmp_path / "a", photos, val, tracker="tensorboard")
     events = EventAccumulator(str(tmp_path / "a" / "tensorboard")).Reload()
     assert [e.step for e in events.Scalars("val_both")] == [0, 1, 2]

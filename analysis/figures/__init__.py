@@ -1,5 +1,5 @@
-"""The figures. A file in this folder is a figure: NEEDS = its tables, draw(tables) -> Figure,
-caption(tables) -> str."""
+"""The figures. A file in this folder is a figure: NEEDS = its tables, draw(tables) -> Figure, caption(tables) -> str,
+and where it is not for every profile wanted(tables) -> bool."""
 
 import importlib
 import pkgutil
@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pandas as pd
 
+from analysis import tables as columns
 from analysis.figures import _style
 from blendnet.errors import unknown
 from blendnet.files import write_bytes
@@ -25,6 +26,20 @@ def load(name: str) -> ModuleType:
     if name not in names():
         raise unknown("figure", name, names())
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def drawable(tables: dict[str, pd.DataFrame]) -> list[str]:
+    """The figures that these tables ask for: not those of an optional table that is not there or has no rows, nor those
+    that the tables have nothing for. A figure whose other tables are missing is in the list: that is a mistake."""
+    found = []
+    for name in names():
+        module = load(name)
+        absent = [n for n in module.NEEDS if columns.TABLES[n].optional and not len(tables.get(n, ()))]
+        # Whether it is wanted is asked of whole tables only.
+        unwanted = set(module.NEEDS) <= set(tables) and not getattr(module, "wanted", lambda _: True)(tables)
+        if not absent and not unwanted:
+            found.append(name)
+    return found
 
 
 def draw(
@@ -46,8 +61,8 @@ def draw_all(
     profile: str | None = None,
     only: list[str] | None = None,
 ) -> list[Path]:
-    """Draw every figure (or those in `only`) into out_dir as PDF and PNG, atomically; the paths written."""
-    chosen = names() if only is None else only
+    """Draw every drawable figure (or those in `only`) into out_dir as PDF and PNG, atomically; the paths written."""
+    chosen = drawable(tables) if only is None else only
     for name in chosen:  # say at once what is missing, before minutes of drawing
         _style.need(tables, load(name).NEEDS, profile)
     paths = []

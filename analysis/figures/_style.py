@@ -28,9 +28,18 @@ _SPARE = ("#56B4E9", "#E69F00", "#000000", "#F0E442")
 _COLOURS = {"resnet18": "#0072B2", "cornet_z": "#D55E00", "resnet50": "#009E73", "inception_v3": "#CC79A7"}
 _LABELS = {
     "resnet18": "ResNet18", "resnet50": "ResNet50", "cornet_z": "CORnet-Z", "inception_v3": "Inception V3",
-    "mobilenet_v2": "MobileNetV2", "none": "plain", "aacn": "attention",
-    "pls": "PLS", "ridge": "ridge", "rsa": "RSA", "rsa_whitened": "whitened RSA",
+    "mobilenet_v2": "MobileNetV2", "cornet_s": "CORnet-S", "efficientnet_b0": "EfficientNet-B0",
+    "vit_small": "ViT-S", "vit_base": "ViT-B", "none": "plain", "aacn": "attention", "aacn-legacy": "legacy attention",
+    "se": "SE", "cbam": "CBAM", "self": "own attention",
+    "pls": "PLS", "ridge": "ridge", "rsa": "RSA", "rsa_whitened": "whitened RSA", "cka": "CKA",
+    "procrustes": "Procrustes", "one_to_one": "one-to-one", "soft_matching": "soft matching",
+    "pls_reverse": "PLS, brain to model", "ridge_reverse": "ridge, brain to model",
+    "one_to_one_reverse": "one-to-one, brain to model", "procrustes_reverse": "Procrustes, brain to model",
 }  # fmt: skip
+_MARKERS = {"none": "o", "aacn": "^", "aacn-legacy": "v", "se": "D", "cbam": "p"}
+_LINES: dict[str, Any] = {"none": "-", "aacn": "--", "aacn-legacy": "-.", "se": (0, (1, 1)), "cbam": (0, (4, 1, 1, 1))}
+# Hollow is untrained; half a marker is filled where a network was trained on anything but blends.
+_FILLS: dict[str, Any] = {"blended": "full", "regular": "left", "curriculum": "bottom"}
 _RC = {
     "font.family": "DejaVu Sans", "font.size": 7, "axes.titlesize": 7, "axes.labelsize": 7,
     "legend.fontsize": 7, "xtick.labelsize": 7, "ytick.labelsize": 7, "axes.linewidth": 0.6,
@@ -108,13 +117,35 @@ def colour(network: str, networks: Sequence[str] = ()) -> str:
 
 
 def marker(attention: str) -> str:
-    """Circle for the plain twin, triangle for aacn, square for any other kind."""
-    return {"none": "o", "aacn": "^"}.get(attention, "s")
+    """Circle for the plain twin, triangle for aacn, square for a kind that is not in the list."""
+    return _MARKERS.get(attention, "s")
 
 
-def line(attention: str) -> str:
-    """Solid for the plain twin, dashed for aacn, dotted for any other kind."""
-    return {"none": "-", "aacn": "--"}.get(attention, ":")
+def line(attention: str) -> Any:
+    """Solid for the plain twin, dashed for aacn, dotted for a kind that is not in the list."""
+    return _LINES.get(attention, ":")
+
+
+def fill(training: str) -> dict[str, Any]:
+    """How a marker is filled: wholly for networks trained on blends, its left half for those trained on regular
+    images, its lower half for the curriculum."""
+    return {"fillstyle": _FILLS.get(training, "full"), "markerfacecoloralt": "white"}
+
+
+def twin(attention: str, heads: Any = 0) -> str:
+    """In words: 'plain', 'attention (4 heads)', 'SE'."""
+    return label(attention) + (f" ({heads} heads)" if heads and not pd.isna(heads) else "")
+
+
+def trainings(values: pd.Series) -> list[str]:
+    """The ways in which networks were trained, in the house's order; untrained and ready-made ones are none."""
+    there = set(values)
+    return [t for t in columns.TRAINED if t in there]
+
+
+def trained_on(training: str) -> str:
+    """In words: 'trained on blended images', 'trained by curriculum'."""
+    return "trained by curriculum" if training == "curriculum" else f"trained on {training} images"
 
 
 def ordered(values: pd.Series) -> list[str]:
@@ -214,3 +245,8 @@ def twin_keys(kinds: Sequence[str], lines: bool = False) -> list[Line2D]:
 def network_keys(networks: Sequence[str]) -> list[Line2D]:
     """The legend entries of the architectures."""
     return [key(label(n), colour(n, networks), marker="s") for n in networks]
+
+
+def training_keys(kinds: Sequence[str]) -> list[Line2D]:
+    """The legend entries of the trainings; none where there is one only."""
+    return [key(trained_on(t), marker="o", **fill(t)) for t in kinds] if len(kinds) > 1 else []

@@ -17,15 +17,14 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """
     df = _select(tables)
     networks = s.ordered(df["network"])
-    cells = [(n, t) for n in networks for t in ("blended", "regular")
-             if ((df["network"] == n) & (df["training"] == t)).any()]  # fmt: skip
+    cells = [(n, t) for n in networks for t in s.trainings(df[df["network"] == n]["training"])]
     with s.style():
         fig, axes = s.panels(len(cells), 58, 12, most=3)
         several = df["training"].nunique() > 1
         for i, (ax, (network, training)) in enumerate(zip(axes, cells)):
             own = df[(df["network"] == network) & (df["training"] == training)]
             _panel(ax, own, s.colour(network, networks))
-            ax.set_title(s.label(network) + (f" (trained on {training} images)" if several else ""))
+            ax.set_title(s.label(network) + (f", {s.trained_on(training)}" if several else ""))
             ax.set_xlabel("alpha (weight of the first object)")
             if i % 3 == 0:
                 ax.set_ylabel("blends (%)")
@@ -60,7 +59,7 @@ def _panel(ax: Axes, df: pd.DataFrame, shade: str) -> None:
 def _select(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     (df,) = s.need(tables, NEEDS)
     df = df[(df["test"] == "blended") & (df["by"] == "alpha") & df["outcome"].isin(_SHADE)]
-    df = df[df["training"].isin(("blended", "regular"))]
+    df = df[df["training"].isin(s.columns.TRAINED)]
     s.some(df, "accuracy_alpha", "rows by alpha of trained runs", "predict")
     return df.assign(alpha=df["group"].astype(float))
 

@@ -17,7 +17,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     Raises BlendnetError where accuracy is missing or holds no overall rates.
     """
     df = _select(tables)
-    trained = [t for t in ("blended", "regular") if (df["training"] == t).any()] or ["untrained"]
+    trained = s.trainings(df["training"]) or ["untrained"]
     tests = [t for t in _TESTS if ((df["test"] == t[0]) & (df["outcome"] == t[1])).any()]
     with s.style():
         fig = s.figure(s.PAGE, 62 * len(trained) + 12)
@@ -26,7 +26,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
             for ax, (test, outcome, words) in zip(axes[i], tests):
                 mine = df[(df["test"] == test) & (df["outcome"] == outcome)]
                 _panel(ax, mine[mine["training"].isin((training, "untrained"))], s.ordered(df["network"]))
-                ax.set_title(words + (f" (trained on {training} images)" if len(trained) > 1 else ""))
+                # One scale for all trainings of a test.
+                ax.set_ylim(0, max(10.0, min(100.0, 108 * mine["hi"].max())))
+                ax.set_title(words + (f" ({s.trained_on(training)})" if len(trained) > 1 else ""))
         for ax in axes[:, 0]:
             ax.set_ylabel("correct (%)")
         kinds = s.attentions(df["attention"])
@@ -63,7 +65,6 @@ def _panel(ax: Axes, df: pd.DataFrame, networks: list[str]) -> None:
                     va="bottom", color=s.GREY)  # fmt: skip
     ax.set_xticks(range(len(networks)), [s.label(n) for n in networks])
     ax.set_xlim(-0.6, len(networks) - 0.4)
-    ax.set_ylim(0, max(10.0, min(100.0, 108 * df["hi"].max())))
 
 
 def _select(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:

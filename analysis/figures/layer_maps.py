@@ -126,12 +126,17 @@ def _select(tables: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame
     layers, scores = s.need(tables, NEEDS)
     layers = s.some(layers[(layers["kind"] == "network") & layers["score"].notna()], "layer_maps",
                     "trained runs in layers.csv", "score")  # fmt: skip
-    return layers, scores[scores["kind"] == "network"]
+    scores = scores[scores["kind"] == "network"]
+    # One training fills a page; the rows of the others are in layers.csv, which the caption says.
+    first = (s.trainings(layers["training"]) or sorted(set(layers["training"])))[0]
+    return layers[layers["training"] == first], scores[scores["training"] == first]
 
 
 def caption(tables: dict[str, pd.DataFrame]) -> str:
     """What is shown, over how many seeds and stimuli."""
     layers, scores = _select(tables)
+    there = s.trainings(tables["layers"]["training"])
+    others = f"Of the networks {s.trained_on(there[0])}; others are in layers.csv. " if len(there) > 1 else ""
     seeds = layers.groupby(["network", "attention"])["seed"].nunique()
     n = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
     stimuli = "; ".join(f"{rec} {region}: {s.at(layers, (region, rec, m))['n_stimuli'].max()} stimuli"
@@ -139,7 +144,7 @@ def caption(tables: dict[str, pd.DataFrame]) -> str:
     planted = s.planted_words(scores)
     return (
         "Score of each layer (first on top) with each recording, raw, cross-validated over all stimuli "
-        f"({stimuli}), mean over {n} seed{'' if n == '1' else 's'}; no intervals. Squares: the layers "
+        f"({stimuli}), mean over {n} seed{'' if n == '1' else 's'}; no intervals. {others}Squares: the layers "
         "committed on one half of the stimuli (one for each seed). For orientation: the scores that claims rest "
         "on, with their intervals, are those of scores.csv."
         + (f" Diamonds: the layer that the responses were made from; {planted}." if planted else "")

@@ -22,15 +22,19 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     networks = s.ordered(df["network"])
     with s.style():
         places = s.places(df)
-        fig, axes = s.panels(len(places), 56, 20)
+        kinds = s.trainings(df["training"])
+        # A line a training above each panel needs a wider one.
+        most, more = (3, 3.2 * len(kinds)) if len(kinds) > 1 else (4, 0.0)
+        fig, axes = s.panels(len(places), 56 + more, 20, most)
         for i, (ax, place) in enumerate(zip(axes, places)):
             _panel(ax, s.at(df, place), networks)
             ax.set_title(s.title(place) + "\n" + _words(s.at(correlation, place)))
             ax.set_xlabel("blends, both named (%)")
-            if i % 4 == 0:
+            if i % most == 0:
                 ax.set_ylabel("score (raw)")
         s.invented(fig, df)
-        s.keys(fig, s.network_keys(networks) + s.twin_keys(s.attentions(df["attention"])), 6)
+        keys = s.network_keys(networks) + s.twin_keys(s.attentions(df["attention"]))
+        s.keys(fig, keys + s.training_keys(kinds), 6 if len(kinds) < 2 else 4)
     return fig
 
 
@@ -40,23 +44,32 @@ def _panel(ax: Axes, df: pd.DataFrame, networks: list[str]) -> None:
         if np.isfinite(row["lo"]) and np.isfinite(row["hi"]):
             ax.plot([x, x], [row["lo"], row["hi"]], lw=0.5, alpha=0.35, color=shade)
         look: dict[str, Any] = {"marker": s.marker(row["attention"]), "ms": 2.5, "mew": 0, "alpha": 0.45}
+        look |= s.fill(row["training"])
         ax.plot(x, row["score"], ls="none", color=shade, **look)
     means = df.groupby(CELL, dropna=False)[["rate", "score"]].mean().reset_index()
     for row in means.to_dict("records"):
-        ax.plot(100 * row["rate"], row["score"], ls="none", marker=s.marker(row["attention"]), ms=6,
-                color=s.colour(row["network"], networks), mec="white", mew=0.5, zorder=3)  # fmt: skip
+        shade = s.colour(row["network"], networks)
+        edge = "white" if row["training"] == "blended" else shade  # half a marker needs its outline
+        ax.plot(100 * row["rate"], row["score"], ls="none", marker=s.marker(row["attention"]), ms=6, color=shade,
+                mec=edge, mew=0.5, zorder=3, **s.fill(row["training"]))  # fmt: skip
     ax.margins(0.15)
     ax.locator_params(nbins=4)
 
 
 def _words(found: pd.DataFrame) -> str:
-    if not len(found):
-        return "no coefficient"
-    row = found.iloc[0]
+    """The coefficient over all points; where there are several trainings one line for each of them instead."""
+    kinds = s.trainings(found["training"])
+    if kinds:
+        lines = [(kind, found[found["training"] == kind].iloc[0]) for kind in kinds]
+        return "\n".join(f"{kind}: " + _coefficient(row, ", ") for kind, row in lines)
+    return _coefficient(found.iloc[0], "\n") if len(found) else "no coefficient"
+
+
+def _coefficient(row: pd.Series, space: str) -> str:
     if not np.isfinite(row["value"]):
         return f"no coefficient (n = {row['n_points']})"
-    interval = f" [{_short(row['lo'])}, {_short(row['hi'])}]" if np.isfinite(row["lo"]) else ""
-    return f"ρ = {_short(row['value'])}{interval}\np = {row['p']:.2g}, n = {row['n_points']}"
+    interval = f" [{_short(row['lo'])}, {_short(row['hi'])}]" if np.isfinite(row["lo"]) and space == "\n" else ""
+    return f"ρ = {_short(row['value'])}{interval}{space}p = {row['p']:.2g}, n = {row['n_points']}"
 
 
 def _short(value: float) -> str:
@@ -76,16 +89,23 @@ def _select(tables: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame
 def caption(tables: dict[str, pd.DataFrame]) -> str:
     """What a point is, how many there are, and where interval and p come from."""
     df, correlation = _select(tables)
-    notes = sorted(set(correlation["note"]))
+    kinds = s.trainings(df["training"])
+    several = len(kinds) > 1
+    mine = correlation[correlation["training"].isin(kinds)] if several else correlation
+    notes = sorted(set(mine["note"]))
     planted = s.planted_words(df)
-    n = sorted(set(correlation["n_points"]))
+    n = sorted(set(mine["n_points"]))
     points = f"{n[0]}" if len(n) == 1 else f"{n[0]} to {n[-1]}" if n else "no"
+    each = " and training" if several else ""
     return (
         "Brain score (raw, layer chosen on other stimuli) against the rate of blends with both objects "
-        f"named. Large points ({points} a panel) are means over seeds, small ones the "
+        f"named. Large points ({points} a panel{each}) are means over seeds, small ones the "
         f"{df['run'].nunique()} runs with the 95 % interval of their score. ρ: Spearman over the large "
-        "points with a 95 % bootstrap interval, p: two-sided permutation of the points "
-        f"({'; '.join(notes)}). With so few architectures a coefficient describes these networks only; "
+        f"points{' of one training' if several else ' with a 95 % bootstrap interval'}, p: two-sided permutation of "
+        f"the points ({'; '.join(notes)}). "
+        + ("The coefficients of all trainings together are in correlation.csv with their intervals; training changes "
+           "both things, so they say little. " if several else "")
+        + "With so few architectures a coefficient describes these networks only; "
         "leave-one-architecture-out and p within "
         "architectures are in correlation.csv." + (f" {planted[0].upper()}{planted[1:]}." if planted else "")
-    )
+    )  # fmt: skip

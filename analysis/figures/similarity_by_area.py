@@ -21,11 +21,12 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     networks = _networks(df)
     with s.style():
         places = s.places(df)
-        fig, axes = s.panels(len(places), 52, 22)
+        most = 4 if len(s.trainings(df["training"])) < 2 else 2
+        fig, axes = s.panels(len(places), 52, 22, most)
         for i, (ax, place) in enumerate(zip(axes, places)):
             _panel(ax, s.at(df, place), networks)
             ax.set_title(s.title(place))
-            if i % 4 == 0:
+            if i % most == 0:
                 ax.set_ylabel("score (raw)")
         s.invented(fig, df)
         s.keys(fig, _keys(df), 4)
@@ -51,9 +52,10 @@ def _panel(ax: Axes, df: pd.DataFrame, networks: list[str]) -> None:
             own = df[(df["network"] == network) & (df["attention"] == attention)]
             for kind, look in _LOOKS.items():
                 part = own[own["kind"] == kind].sort_values(["training", "seed"]).to_dict("records")
-                for place, row in zip(x + shift + s.offsets(len(part), 0.07 * (len(part) - 1)), part):
+                for place, row in zip(x + shift + s.offsets(len(part), min(0.36, 0.07 * (len(part) - 1))), part):
                     s.bar(ax, place, row, shade if kind != "shuffled" else s.GREY)
-                    ax.plot(place, row["score"], ls="none", zorder=3, **look(shade, s.marker(attention)))
+                    filled = s.fill(row["training"]) if kind == "network" else {}
+                    ax.plot(place, row["score"], ls="none", zorder=3, **look(shade, s.marker(attention)), **filled)
     ax.set_xticks(range(len(networks)), [s.label(n) for n in networks])
     ax.tick_params(axis="x", length=0)
     if len(networks) > 2:
@@ -86,7 +88,7 @@ def _raw(row: dict[str, Any]) -> bool:
 
 def _keys(df: pd.DataFrame) -> list:
     rows = df[df["kind"].isin(("network", "untrained")) & df["network"].isin(_networks(df))]
-    keys = s.twin_keys(s.attentions(rows["attention"]))
+    keys = s.twin_keys(s.attentions(rows["attention"])) + s.training_keys(s.trainings(rows["training"]))
     has = set(df["kind"])
     if "untrained" in has:
         keys.append(s.key("untrained", marker="o", mfc="white"))
@@ -122,7 +124,9 @@ def caption(tables: dict[str, pd.DataFrame]) -> str:
     return (
         f"Brain score by area, raw (not divided by the ceiling), of {trained['run'].nunique()} trained "
         "runs. The layer of each run is chosen on one half of the stimuli, the score is from the other "
-        "half; lines are 95 % intervals. Hollow points: untrained twins; crosses: stimulus order of the "
+        "half; lines are 95 % intervals. "
+        + ("Filling tells how a network was trained. " if len(s.trainings(trained["training"])) > 1 else "")
+        + "Hollow points: untrained twins; crosses: stimulus order of the "
         "brain permuted; dashed: pixels; dark line and band: noise ceiling with its interval. Scored on: "
         f"{'; '.join(parts)}." + (f" {planted[0].upper()}{planted[1:]}." if planted else "")
     )

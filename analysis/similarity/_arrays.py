@@ -1,73 +1,89 @@
-"""What every regression metric does before and after: check the arrays, form the Gram matrix, correlate."""
+"""What the regressions do before and after: centre the features, form the Gram matrix, correlate."""
+
+from types import ModuleType
 
 import numpy as np
 
+from analysis.similarity._backend import Array, blocks
 from analysis.similarity._splits import Splits
-from blendnet.errors import BlendnetError
 
-# Features converted to float64 at a time, so that a wide float32 layer is never held twice.
-_COLUMNS = 4096
+# Numbers of the features converted to the precision of the sums at a time: a wide float32 layer is never held twice.
+_NUMBERS = 2**24
 # A neuroid whose spread is below this fraction of its size differs from a constant by rounding only.
 _CONSTANT = 1e-12
 
 
-def checked(x: np.ndarray, y: np.ndarray, splits: Splits) -> tuple[np.ndarray, np.ndarray]:
-    """x (n_stimuli, n_features) in its own precision and y (n_stimuli, n_neuroids) in float64.
-
-    Raises BlendnetError for shapes that do not match, NaN or infinity (naming the first feature or neuroid),
-    and splits that are empty, overlap or point outside the stimuli.
-    """
-    x, y = np.asarray(x), np.asarray(y, dtype=np.float64)
-    if x.ndim != 2 or y.ndim != 2:
-        raise BlendnetError(f"features {x.shape} and responses {y.shape} must both be (n_stimuli, ...), 2 dimensions")
-    if len(x) != len(y):
-        raise BlendnetError(f"{len(x)} stimuli in the features, {len(y)} in the responses; align them by stimulus_id")
-    if x.shape[1] == 0 or y.shape[1] == 0:
-        raise BlendnetError(f"features {x.shape} or responses {y.shape} are empty; check the layer and the recording")
-    for what, array in (("feature", x), ("neuroid", y)):
-        finite = np.isfinite(array)
-        if not finite.all():
-            stimulus, column = np.argwhere(~finite)[0]
-            raise BlendnetError(
-                f"{what} {column} is {array[stimulus, column]} at stimulus {stimulus} "
-                f"({int((~finite).any(axis=0).sum())} such {what}s); leave the {what} or the stimulus out"
-            )
-    if not splits:
-        raise BlendnetError("no splits were given; make them with shuffle_splits")
-    for number, (train, test) in enumerate(splits):
-        both = np.concatenate([train, test])
-        if len(train) < 2 or len(test) < 2:
-            raise BlendnetError(
-                f"split {number} has {len(train)} training and {len(test)} test stimuli; "
-                "a correlation needs at least 2 of each: use more stimuli or a larger test_size"
-            )
-        if both.min() < 0 or both.max() >= len(x) or len(np.unique(both)) != len(both):
-            raise BlendnetError(
-                f"split {number} repeats a stimulus or points outside the {len(x)} stimuli; "
-                "make splits for these stimuli with shuffle_splits"
-            )
-    return x, y
+def zeros(xp: ModuleType, shape: tuple[int, ...], like: Array) -> Array:
+    """Zeros in the precision, and on the device, of `like`."""
+    return np.zeros(shape, like.dtype) if xp is np else xp.zeros(shape, dtype=like.dtype, device=like.device)
 
 
-def centred(x: np.ndarray) -> np.ndarray:
-    """x (n_stimuli, n_features) in float64, minus each feature's mean over all stimuli."""
-    x = x.astype(np.float64)
-    x -= x.mean(axis=0)
-    return x
+def moved(xp: ModuleType, a: Array, like: Array) -> Array:
+    """`a` in the precision, and on the device, of `like`; not copied where it is so already."""
+    if xp is np:
+        return np.asarray(a, dtype=like.dtype)
+    return xp.as_tensor(a, dtype=like.dtype, device=like.device)
 
 
-def gram(x: np.ndarray) -> np.ndarray:
-    """Inner products of the centred features, float64 of shape (n_stimuli, n_stimuli)."""
-    total = np.zeros((len(x), len(x)))
-    for start in range(0, x.shape[1], _COLUMNS):
-        part = centred(x[:, start : start + _COLUMNS])
+def centred(xp: ModuleType, x: Array, mean: Array) -> Array:
+    """A copy of x (n, n_features) minus mean (n_features,), in the precision of the mean."""
+    return moved(xp, x, mean) - mean
+
+
+def means(xp: ModuleType, x: Array, like: Array) -> Array:
+    """Mean of each feature of x (n_stimuli, n_features), summed in float64, in the precision of `like`."""
+    parts = [x[:, columns].mean(axis=0, dtype=xp.float64) for columns in blocks(x.shape[1], _NUMBERS // len(x))]
+    return moved(xp, xp.concatenate(parts), like)
+
+
+def gram(xp: ModuleType, x: Array, like: Array) -> Array:
+    """Inner products of the stimuli's features, centred on all stimuli; (n_stimuli, n_stimuli), precision of `like`."""
+    total = zeros(xp, (len(x), len(x)), like)
+    for columns in blocks(x.shape[1], _NUMBERS // len(x)):
+        part = centred(xp, x[:, columns], means(xp, x[:, columns], like))
         total += part @ part.T
     return total
 
 
+def cross(xp: ModuleType, x: Array, mean: Array, y: Array) -> tuple[Array, Array]:
+    """X'X (n_features, n_features) and X'Y (n_features, n_neuroids) of x minus its mean, in the mean's precision."""
+    own, other = zeros(xp, (x.shape[1], x.shape[1]), mean), zeros(xp, (x.shape[1], y.shape[1]), mean)
+    for stimuli in blocks(len(x), _NUMBERS // x.shape[1]):
+        part = centred(xp, x[stimuli], mean)
+        own += part.T @ part
+        other += part.T @ moved(xp, y[stimuli], mean)
+    return own, other
+
+
+def dots(rows: Array, v: Array) -> Array:
+    """Inner products of rows (n, k, m) with v (n, m); (n, k)."""
+    return (rows @ v[:, :, None])[:, :, 0]
+
+
+def sums(weights: Array, rows: Array) -> Array:
+    """Sums of rows (n, k, m) with weights (n, k); (n, m)."""
+    return (weights[:, None, :] @ rows)[:, 0]
+
+
 def constant(values: np.ndarray) -> np.ndarray:
     """Which columns of values (n, n_neuroids) hold one number only (up to rounding); bool (n_neuroids,)."""
-    return np.ptp(values, axis=0) <= _CONSTANT * np.abs(values).max(axis=0)
+    high, low = values.max(axis=0), values.min(axis=0)
+    return high - low <= _CONSTANT * np.maximum(np.abs(high), np.abs(low))
+
+
+def held_out_r(
+    predictions: list[np.ndarray], y: np.ndarray, splits: Splits, untrained: np.ndarray | None = None
+) -> np.ndarray:
+    """Pearson r between predicted and recorded responses to the test stimuli of each split.
+
+    predictions: an array (n_test, n_neuroids) a split; y: all responses (n_stimuli, n_neuroids); untrained: bool
+    (n_splits, n_neuroids), which neuroids are constant in training, where that is known already. Returns float64
+    (n_splits, n_neuroids), NaN where a neuroid is constant in training or in test, or its prediction is.
+    """
+    if untrained is None:
+        untrained = np.stack([constant(y[train]) for train, _ in splits])
+    r = np.stack([pearson(predicted, y[test]) for predicted, (_, test) in zip(predictions, splits)])
+    return np.where(untrained, np.nan, r)
 
 
 def pearson(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -24,11 +24,14 @@ class Ceiling(NamedTuple):
 
 
 class Ceiled(NamedTuple):
-    """value: float64, the score by its ceiling, NaN where `below`; below: bool, ceiling under the threshold or none."""
+    """value: float64, the score by its ceiling, NaN where `below`; below: bool, ceiling under the threshold or none;
+    lo, hi: 95 % interval of value that carries the uncertainty of both, NaN where no resamples were given."""
 
     value: np.ndarray
     below: np.ndarray
     normalisation: str
+    lo: np.ndarray
+    hi: np.ndarray
 
 
 class Interval(NamedTuple):
@@ -77,20 +80,48 @@ def split_half(
             "this recording has one repetition, so no split-half ceiling; leave the ceiling empty or take another one"
         )
     rng = np.random.default_rng(seed)
-    labels = np.arange(n_stimuli) if groups is None else np.unique(groups, return_inverse=True)[1]
-    n_groups = int(labels.max()) + 1
-    counts = rng.multinomial(n_groups, np.full(n_groups, 1.0 / n_groups), size=n_boot)[:, labels]
-    weights = np.concatenate([np.ones((1, n_stimuli)), counts])
-    total = np.zeros((n_boot + 1, n_neuroids))
-    divide = _by_stimulus(trials, n, rng) if by == "stimulus" else _by_repetition(trials, n, seed)
-    for first, second in divide:
-        total += spearman_brown(weighted_pearson(_mean(first), _mean(second), weights))
-    value, resampled = total[0] / n, total[1:] / n
+    weights = np.concatenate([np.ones((1, n_stimuli)), stimulus_weights(n_stimuli, groups, n_boot, rng)])
+    # The halves are drawn after the resamples, from the same generator.
+    found = resampled_split_half(trials, weights, n=n, seed=seed if by == "repetition" else rng, by=by)
+    value, resampled = found[0], found[1:]
     lo, hi = np.full(n_neuroids, np.nan), np.full(n_neuroids, np.nan)
     known = np.isfinite(value)
     if n_boot and known.any():
         lo[known], hi[known] = np.nanquantile(resampled[:, known], [0.025, 0.975], axis=0)
     return Ceiling(value, lo, hi)
+
+
+def stimulus_weights(n_stimuli: int, groups: np.ndarray | None, n_boot: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each stimulus counts in each bootstrap resample, (n_boot, n_stimuli); groups are drawn whole."""
+    labels = np.arange(n_stimuli) if groups is None else np.unique(groups, return_inverse=True)[1]
+    n_groups = int(labels.max()) + 1
+    return rng.multinomial(n_groups, np.full(n_groups, 1.0 / n_groups), size=n_boot)[:, labels]
+
+
+def resampled_split_half(
+    trials: np.ndarray, weights: np.ndarray, *, n: int = 10, seed: int | np.random.Generator = 1, by: str = "stimulus"
+) -> np.ndarray:
+    """`split_half` of each neuroid in given resamples of the stimuli, so that scores can be resampled with it.
+
+    trials: (n_stimuli, n_repetitions, n_neuroids); weights: (n_resamples, n_stimuli), how often each stimulus
+    counts; n, seed, by: as there. Returns float64 (n_resamples, n_neuroids).
+    """
+    total = np.zeros((len(weights), trials.shape[2]))
+    for first, second in _halves(trials, n, seed, by):
+        total += spearman_brown(weighted_pearson(first, second, weights))
+    return total / n
+
+
+def internal_consistency(trials: np.ndarray, *, n: int = 10, seed: int = 1, by: str = "repetition") -> np.ndarray:
+    """What `split_half` is the mean of: the corrected r of each halving, float64 (n, n_neuroids).
+
+    Brain-Score's ceiling is the median over neuroids of each row, then the mean over rows (stats.intervals.aggregate):
+    another number than the median of the neuroids' means. Arguments as in `split_half`.
+    """
+    every = np.ones((1, len(trials)))
+    return np.concatenate(
+        [spearman_brown(weighted_pearson(*pair, every)) for pair in _halves(np.asarray(trials, float), n, seed, by)]
+    )
 
 
 def ceiled(
@@ -99,6 +130,7 @@ def ceiled(
     *,
     normalisation: str = "r/c",
     threshold: float = 0.1,
+    samples: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Ceiled:
     """A score by its ceiling, by a named rule; arrays of equal shape (a neuroid each) or two numbers.
 
@@ -106,7 +138,31 @@ def ceiled(
     a prediction that is wrong never looks right; for positive r the rules are Brain-Score's. Where the
     ceiling is below `threshold`, NaN or missing the value is NaN and `below` true: a division by noise is no
     score.
+
+    samples: the score and the ceiling in the same resamples of stimuli and neuroids, each (n_resamples, ...) of
+    the score's shape (analysis.stats.layers makes them); then lo and hi say how the ratio varies, ceiling
+    included. They stay NaN where the ceiling is below the threshold in more than 2.5 % of the resamples: such an
+    interval has no end.
     """
+    value, below = _divided(score, ceiling, normalisation, threshold)
+    lo, hi = np.full(value.shape, np.nan), np.full(value.shape, np.nan)
+    if samples is not None:
+        if np.shape(samples[0]) != np.shape(samples[1]) or np.shape(samples[0])[1:] != value.shape:
+            raise BlendnetError(
+                f"resampled scores {np.shape(samples[0])} and ceilings {np.shape(samples[1])} do not go with "
+                f"a score {value.shape}; resample both together, one row a resample"
+            )
+        ratios, undefined = _divided(*samples, normalisation, threshold)
+        sure = ~below & (np.mean(undefined, axis=0) <= 0.025)
+        if sure.any():
+            lo[sure], hi[sure] = np.nanquantile(ratios[:, sure] if value.ndim else ratios, [0.025, 0.975], axis=0)
+    return Ceiled(value, below, normalisation, lo, hi)
+
+
+def _divided(
+    score: np.ndarray | float, ceiling: np.ndarray | float, normalisation: str, threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The score by its ceiling, NaN where the ceiling is below the threshold; and where it is."""
     r, c = np.asarray(score, dtype=np.float64), np.asarray(ceiling, dtype=np.float64)
     below = ~(c >= threshold)
     safe = np.where(below, 1.0, c)
@@ -122,7 +178,7 @@ def ceiled(
         value = r / np.sqrt(safe)
     else:
         raise unknown("normalisation", normalisation, NORMALISATIONS)
-    return Ceiled(np.where(below, np.nan, value), below, normalisation)
+    return np.where(below, np.nan, value), below
 
 
 def with_interval(
@@ -143,6 +199,18 @@ def with_interval(
     drawn = values[np.random.default_rng(seed).integers(len(values), size=(n, len(values)))]
     lo, hi = np.quantile(take(drawn, axis=1), [0.025, 0.975])
     return Interval(float(take(values)), float(lo), float(hi), len(values))
+
+
+def _halves(
+    trials: np.ndarray, n: int, seed: int | np.random.Generator, by: str
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Mean responses of both halves (n_stimuli, n_neuroids), n times."""
+    if by == "stimulus":
+        divide = _by_stimulus(trials, n, np.random.default_rng(seed))
+    else:
+        divide = _by_repetition(trials, n, int(seed))  # type: ignore[arg-type]
+    for first, second in divide:
+        yield _mean(first), _mean(second)
 
 
 def _by_stimulus(trials: np.ndarray, n: int, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:

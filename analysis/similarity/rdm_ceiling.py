@@ -6,7 +6,7 @@ halves, corrected by Spearman-Brown, is the ceiling of a correlation with the wh
 
 import numpy as np
 
-from analysis.similarity import rsa
+from analysis.similarity import rsa, rsa_bootstrap
 from analysis.similarity._ceiling import Interval, spearman_brown
 
 
@@ -41,8 +41,8 @@ def split_half_rdm(
         one, two = rsa.rdm(first), rsa.rdm(second)
         values.append(spearman_brown(rsa.compare(one, two, method)))
         if n_boot:
-            boot = rsa.bootstrap(one[None], two[None], method=method, n=n_boot, seed=rng, groups=groups)
-            samples.append(spearman_brown(boot.samples[:, 0]))
+            boot = rsa_bootstrap.bootstrap(one[None], two[None], method=method, n=n_boot, seed=rng, groups=groups)
+            samples.append(spearman_brown(boot.samples[:, 0, 0]))
     if not values:
         return Interval(float("nan"), float("nan"), float("nan"), 0)
     lo, hi = np.nanquantile(np.concatenate(samples), [0.025, 0.975]) if n_boot else (float("nan"), float("nan"))

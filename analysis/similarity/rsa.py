@@ -6,8 +6,6 @@ comparison. Values are those of rsatoolbox 0.2.0. An RDM is the vector of its up
 n_pairs = n_stimuli * (n_stimuli - 1) / 2 numbers; NaN marks a pair that is left out.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from scipy.stats import rankdata
 
@@ -16,15 +14,6 @@ from blendnet.errors import BlendnetError, unknown
 # Name here -> name in rsatoolbox: spearman, corr, cosine, corr_cov, cosine_cov.
 METHODS = ("spearman", "pearson", "cosine", "whitened", "whitened_cosine")
 DISTANCES = ("correlation", "euclidean")
-
-
-class Bootstrap(NamedTuple):
-    """samples (n, n_models): similarity in each resample; score, lo, hi (n_models,): of the data, 95 % interval."""
-
-    samples: np.ndarray
-    score: np.ndarray
-    lo: np.ndarray
-    hi: np.ndarray
 
 
 def rdm(x: np.ndarray, *, distance: str = "correlation") -> np.ndarray:
@@ -156,55 +145,6 @@ def ceiling(brain_rdms: np.ndarray, method: str = "spearman") -> tuple[float, fl
     return float(np.mean(others)), float(upper)
 
 
-def bootstrap(
-    model_rdms: np.ndarray,
-    brain_rdms: np.ndarray,
-    *,
-    method: str = "spearman",
-    n: int = 1000,
-    seed: int | np.random.Generator = 0,
-    groups: np.ndarray | None = None,
-    subjects: bool = True,
-) -> Bootstrap:
-    """Interval of each model's mean similarity over subjects, by resampling stimuli and subjects together.
-
-    model_rdms: (n_models, n_pairs); brain_rdms: (n_subjects, n_pairs), resampled too where there are several
-    and `subjects` is true; groups: n_stimuli labels that are drawn whole (clips). As in rsatoolbox, a pair of
-    two copies of one stimulus is left out, the others count as often as they were drawn. Spearman's ranks are
-    those of the resample, from one sort of the data: weighted ranks, exact.
-    """
-    models, brain = np.atleast_2d(model_rdms).astype(float), np.atleast_2d(brain_rdms).astype(float)
-    if np.isnan(models).any() or np.isnan(brain).any():
-        raise BlendnetError("an RDM holds NaN; take the subset of stimuli that all RDMs have before the bootstrap")
-    value = compare(models, brain, method).mean(axis=1)
-    count, n_subjects = n_stimuli(models), len(brain)
-    rng = np.random.default_rng(seed)
-    labels = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
-    n_groups = int(labels.max()) + 1
-    i, j = np.triu_indices(count, 1)
-    both = np.concatenate([models, brain])
-    tables = [_rank_table(row) for row in both] if method == "spearman" else []
-    samples = np.full((n, len(models)), np.nan)
-    for s in range(n):
-        times = np.bincount(rng.integers(n_groups, size=n_groups), minlength=n_groups)[labels]
-        drawn = np.bincount(rng.integers(n_subjects, size=n_subjects), minlength=n_subjects)
-        if not subjects:
-            drawn[:] = 1
-        weights = (times[i] * times[j]).astype(float)
-        if (weights > 0).sum() < 3:
-            continue  # fewer than three different stimuli: no similarity, left out of the interval
-        if method in ("whitened", "whitened_cosine"):
-            index = np.repeat(np.arange(count), times)
-            resampled = subset(both, index)
-            similarity = compare(resampled[: len(models)], resampled[len(models) :], method)
-        else:
-            rows = np.stack([_weighted_ranks(t, weights) for t in tables]) if tables else both
-            similarity = _weighted_cosine(rows, weights, len(models), centre=method != "cosine")
-        samples[s] = similarity @ drawn / drawn.sum()
-    lo, hi = np.nanquantile(samples, [0.025, 0.975], axis=0)
-    return Bootstrap(samples, value, lo, hi)
-
-
 def _points(rdms: np.ndarray, kept: np.ndarray, method: str) -> np.ndarray:
     """Vectors of unit length (n_rdms, n) whose inner products are the similarities."""
     if method == "spearman":
@@ -245,33 +185,3 @@ def _whitened(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
     normal = 0.5 * there + np.diag(0.5 * there.sum(axis=1) + 1.0)
     effect = np.linalg.solve(normal, sums.T).T
     return np.hstack([np.sqrt(2.0) * (g - 0.5 * (effect[:, i] + effect[:, j])), -effect])
-
-
-class _RankTable(NamedTuple):
-    order: np.ndarray  # pairs from the least to the most dissimilar
-    first: np.ndarray  # where each run of tied pairs begins in that order
-    run: np.ndarray  # the run of each pair, in the original order
-
-
-def _rank_table(values: np.ndarray) -> _RankTable:
-    order = np.argsort(values, kind="stable")
-    new = np.concatenate([[True], np.diff(values[order]) != 0])
-    run = np.empty(len(values), dtype=np.intp)
-    run[order] = np.cumsum(new) - 1
-    return _RankTable(order, np.flatnonzero(new), run)
-
-
-def _weighted_ranks(table: _RankTable, weights: np.ndarray) -> np.ndarray:
-    """Mean rank of each pair in a list that holds it `weights` times; (n_pairs,)."""
-    tied = np.add.reduceat(weights[table.order], table.first)
-    return (np.cumsum(tied) - 0.5 * (tied - 1.0))[table.run]
-
-
-def _weighted_cosine(rows: np.ndarray, weights: np.ndarray, n_models: int, *, centre: bool) -> np.ndarray:
-    """Weighted Pearson (or cosine) of the first n_models rows with the others; (n_models, n_others)."""
-    if centre:
-        rows = rows - (rows @ weights / weights.sum())[:, None]
-    length = np.sqrt((rows * rows) @ weights)
-    products = (rows[:n_models] * weights) @ rows[n_models:].T
-    bottom = length[:n_models, None] * length[None, n_models:]
-    return products / np.where(bottom > 0, bottom, np.nan)

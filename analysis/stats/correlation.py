@@ -42,6 +42,8 @@ def compute(
     scores, accuracy: the tables of those names; `score` is used raw (one ceiling a recording and region, so
     dividing would not change a coefficient). Rows with left_out name the architecture whose points are not
     in them. With fewer than 4 points, or no variance, value, interval and p are empty and `note` says why.
+    training is empty where the points of all trainings are taken together; where there are several trainings, each
+    has rows of its own, too, since a training that changes both things makes them go together by itself.
     """
     chosen = scores[(scores["kind"] == "network") & (scores["training"] != "untrained")]
     rows = []
@@ -49,18 +51,29 @@ def compute(
         for quantity in QUANTITIES:
             runs = part.merge(rates(accuracy, quantity), on="run", how="inner").dropna(subset=["score", "rate"])
             points = runs.groupby(CELL, dropna=False)[["score", "rate"]].mean().reset_index()
-            counts = runs.groupby("network").size()
-            for left_out in ["", *sorted(points["network"].unique())]:
-                kept = points[points["network"] != left_out]
+            for training, left_out in _parts(points):
+                mine = (points["network"] != left_out) & ((points["training"] == training) | (training == ""))
+                kept = points[mine]
                 base = {"region": region, "recording": recording, "metric": metric, "accuracy": quantity,
-                        "left_out": left_out, "n_points": len(kept),
+                        "training": training, "left_out": left_out, "n_points": len(kept),
                         "n_architectures": kept["network"].nunique(),
-                        "n_runs": int(counts.drop(left_out, errors="ignore").sum())}  # fmt: skip
+                        "n_runs": len(runs.merge(kept[CELL], on=CELL))}  # fmt: skip
                 x, y = kept["score"].to_numpy(float), kept["rate"].to_numpy(float)
                 for statistic in STATISTICS:
                     found = _row(x, y, kept["network"].to_numpy(), statistic, n_permutations, n_bootstrap, level, seed)
                     rows.append(base | {"statistic": statistic} | found)
     return tables.from_rows(rows, "correlation")
+
+
+def _parts(points: pd.DataFrame) -> list[tuple[str, str]]:
+    """(training, left out): all points first, then each training where there are several; each without each
+    architecture."""
+    trainings = sorted(points["training"].unique())
+    out = []
+    for training in ["", *(trainings if len(trainings) > 1 else [])]:
+        own = points[(points["training"] == training) | (training == "")]
+        out += [(training, left_out) for left_out in ["", *sorted(own["network"].unique())]]
+    return out
 
 
 def rates(accuracy: pd.DataFrame, quantity: str) -> pd.DataFrame:

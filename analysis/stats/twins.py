@@ -40,8 +40,10 @@ def compute(scores: pd.DataFrame | None, accuracy: pd.DataFrame | None, *, seed:
     if not len(pairs):
         return tables.empty("twins")
     rows = pairs.assign(level="pair", n=1, interval="").to_dict("records")
-    for (quantity, training, heads), part in pairs.groupby(["quantity", "training", "heads"], sort=True):
-        base = {"quantity": quantity, "training": training, "heads": heads}
+    cells = ["quantity", "training", "attention_kind", "heads"]
+    for names, part in pairs.groupby(cells, sort=True):
+        base = dict(zip(cells, names))
+        quantity = base["quantity"]
         rate = str(quantity).startswith("accuracy:")
         means = part.groupby("network", sort=True)[["plain", "attention", "difference"]].mean()
         for network, own in part.groupby("network", sort=True):
@@ -55,7 +57,7 @@ _KEY = ["network", "training", "seed", "heads"]
 
 def _pairs(values: pd.DataFrame) -> pd.DataFrame:
     plain = values[values["attention"] == "none"].drop(columns=["attention", "heads"])
-    other = values[values["attention"] != "none"].drop(columns="attention")
+    other = values[values["attention"] != "none"].rename(columns={"attention": "attention_kind"})
     both = other.merge(plain, on=["network", "training", "seed", "quantity"], suffixes=("_attention", "_plain"))
     both = both.rename(columns={
         "value_attention": "attention", "value_plain": "plain",

@@ -11,6 +11,7 @@ from pkgutil import iter_modules
 from types import ModuleType
 
 from blendnet.errors import BlendnetError, unknown
+from blendnet.keys import imported
 
 
 def names() -> tuple[str, ...]:
@@ -18,6 +19,16 @@ def names() -> tuple[str, ...]:
     private."""
     found = (m.name for m in iter_modules(__path__) if not m.name.startswith("_"))
     return ("none", *sorted(name.replace("_", "-") for name in found))
+
+
+def source(name: str) -> tuple[str, ...]:
+    """The source files that a kind's numbers depend on, as paths below the repository root; none for 'none' and for a
+    network's own attention. Needs no PyTorch."""
+    if name in ("none", "self"):
+        return ()
+    if name not in names():
+        raise unknown("attention", name, names())
+    return imported(f"blendnet/attention/{name.replace('-', '_')}.py")
 
 
 def load(name: str) -> ModuleType:

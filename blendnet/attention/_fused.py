@@ -1,5 +1,9 @@
-"""Attention that never holds the N x N matrix, by PyTorch's fused kernels (Dao, Fu, Ermon, Rudra, Re 2022,
-arXiv 2205.14135)."""
+"""Relative attention by PyTorch's fused kernels, which never hold the N x N matrix (Dao, Fu, Ermon, Rudra, Re 2022,
+arXiv 2205.14135).
+
+They take one dot product for a logit, so the relative terms are folded into it: rows and columns (H + W numbers) are
+appended to each query and the one-hot codes of its row and column to each key. The logits are then exactly the same.
+"""
 
 from typing import Any
 
@@ -39,23 +43,53 @@ def _traced(ctx: Any, tensors: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], 
         return inputs, _fused(*inputs)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q k^T) v: queries and keys (B, heads, N, D), values (B, heads, N, dvh) -> (B, heads, N, dvh).
+def attend(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Relative attention, as _explicit.attend defines it: same shapes, differentiable twice.
 
-    The logits are taken as they are, unscaled. Differentiable twice;
-    the second derivatives hold the N x N matrix.
+    The second derivatives hold the N x N matrix, and are not to be had under torch.compile.
     """
+    height, width = rows.shape[-1], columns.shape[-1]
+    q = torch.cat((q.transpose(-1, -2), rows.to(q.dtype), columns.to(q.dtype)), -1)
+    codes = codes_of(height, width, k).expand(*k.shape[:2], -1, -1)
+    k, v = torch.cat((k.transpose(-1, -2), codes), -1), v.transpose(-1, -2)
     if not torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return _fused(q, k, v)
-    out: Tensor = _FusedAttention.apply(q, k, v)
-    return out
+        out = _fused(q, k, v)
+    else:
+        out = _FusedAttention.apply(q, k, v)
+    return out.transpose(-1, -2)
+
+
+def codes_of(height: int, width: int, like: Tensor) -> Tensor:
+    """(H * W, H + W): for each token the one-hot code of its row, then that of its column."""
+    rows, columns = (torch.eye(n, dtype=like.dtype, device=like.device) for n in (height, width))
+    return torch.cat((rows.repeat_interleave(width, 0), columns.repeat(height, 1)), 1)
+
+
+def _widths(device_type: str, keys: int, values: int) -> tuple[int, int]:
+    """What the kernels want: multiples of 8 channels, and on the CPU values as wide as keys."""
+    keys, values = -(-keys // 8) * 8, -(-values // 8) * 8
+    return (max(keys, values),) * 2 if device_type == "cpu" else (keys, values)
 
 
 def _fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Appends channels of zeros, which change no result, so that PyTorch takes a fused kernel: those want
-    multiples of 8, and the CPU's wants values as wide as keys; else it silently builds the N x N matrix."""
-    dvh, wide, narrow = v.shape[-1], -(-q.shape[-1] // 8) * 8, -(-v.shape[-1] // 8) * 8
-    if v.device.type == "cpu":
-        wide = narrow = max(wide, narrow)
+    """Appends channels of zeros, which change no result, so that PyTorch takes a fused kernel; else it silently
+    builds the N x N matrix."""
+    dvh = v.shape[-1]
+    wide, narrow = _widths(v.device.type, q.shape[-1], dvh)
     q, k = (F.pad(t, (0, wide - t.shape[-1])) for t in (q, k))
     return F.scaled_dot_product_attention(q, k, F.pad(v, (0, narrow - dvh)), scale=1.0)[..., :dvh]
+
+
+@torch.compiler.assume_constant_result
+def fits(device_type: str, dtype: torch.dtype, keys: int, values: int) -> bool:
+    """Whether a fused kernel takes tensors of this device and dtype with so many channels of (folded) keys and of
+    values, under the backends that are enabled now; otherwise PyTorch would build the N x N matrix silently."""
+    if device_type == "cpu":
+        kinds = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+        return dtype in kinds and torch.backends.cuda.flash_sdp_enabled()  # the one switch for both devices
+    if device_type != "cuda":
+        return False
+    wide, narrow = _widths(device_type, keys, values)
+    q, v = (torch.empty(1, 1, 8, n, device=device_type, dtype=dtype, requires_grad=True) for n in (wide, narrow))
+    use = torch.backends.cuda.SDPAParams(q, q, v, None, 0.0, False, False)
+    return torch.backends.cuda.can_use_efficient_attention(use) or torch.backends.cuda.can_use_flash_attention(use)

@@ -11,10 +11,9 @@ with
 where r^W (2W-1, dkh) and r^H (2H-1, dkh) are learned and shared by the heads of one layer. The heads' outputs
 are concatenated and mixed by a 1x1 convolution of dv to dv channels.
 
-How it is computed: with R^H[iy, y] = r^H[y - iy] and R^W likewise, the two relative terms are dot products of
-(q_i . R^H[iy], q_i . R^W[ix]), H + W numbers, with the one-hot codes of j's row and column. Appended to
-queries and keys they make the logits exactly one dot product, which PyTorch's fused attention takes: no
-(HW)^2 tensor is kept.
+With rows[i, y] = q_i . r^H[y - iy] and columns[i, x] = q_i . r^W[x - ix], H + W numbers a token, the logits are
+q_i . k_j + rows[i, jy] + columns[i, jx], and blendnet.attention._paths has several exact ways from there to the
+output, of which none that is chosen keeps an (HW)^2 tensor.
 """
 
 from collections.abc import Sequence
@@ -24,7 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from blendnet.attention._fused import attend
+from blendnet.attention import _explicit, _paths
+from blendnet.attention._lesion import Lesionable
 from blendnet.errors import BlendnetError
 
 # The study's setting (Portscher et al. 2022, doi 10.1109/IPAS55744.2022.10052853): with 4 heads, 8 key
@@ -32,7 +32,7 @@ from blendnet.errors import BlendnetError
 DK = DV = 32
 
 
-class AAConv2d(nn.Module):
+class AAConv2d(Lesionable, nn.Module):
     """Attention-augmented 2-D convolution: (B, in_channels, H_in, W_in) -> (B, out_channels, H, W).
 
     kernel_size, stride, padding: int or (height, width), as in nn.Conv2d; padding None: 'same' (odd kernels)
@@ -41,6 +41,8 @@ class AAConv2d(nn.Module):
     map_size: (H, W) of the OUTPUT map, to which the relative positions belong
     generator: source of the initial weights; None is PyTorch's global one
     lesion (attribute): None, or 'attention' to set the dv attention channels to zero
+    path (attribute): None, or the name of one of _paths.WAYS to compute attention in that way, for tests and
+        measurements
 
     Stride and padding. We know of no rule in the paper for a strided convolution (to save memory on large
     maps it pools the input of attention and upsamples its output). Here the 1x1 convolution that makes
@@ -50,7 +52,6 @@ class AAConv2d(nn.Module):
     Raises BlendnetError for settings that do not go together, and in forward for a map of another size.
     """
 
-    _codes: Tensor
     _index_h: Tensor
     _index_w: Tensor
 
@@ -83,7 +84,7 @@ class AAConv2d(nn.Module):
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.stride, self.padding = kernel, step, pad
         self.dk, self.dv, self.num_heads, self.map_size = dk, dv, num_heads, (height, width)
-        self._lesion: str | None = None
+        self.path: str | None = None
 
         self.conv = nn.Conv2d(in_channels, out_channels - dv, kernel, step, pad, bias=bias)
         self.qkv = nn.Conv2d(in_channels, 2 * dk + dv, 1, step, bias=bias)
@@ -91,7 +92,6 @@ class AAConv2d(nn.Module):
         self.relative_w = nn.Parameter(torch.empty(2 * width - 1, dk // num_heads))
         self.relative_h = nn.Parameter(torch.empty(2 * height - 1, dk // num_heads))
         # Not in the state dict: they follow from map_size alone.
-        self.register_buffer("_codes", _one_hot_codes(height, width), persistent=False)
         self.register_buffer("_index_h", _relative_index(height), persistent=False)
         self.register_buffer("_index_w", _relative_index(width), persistent=False)
         self.reset_parameters(generator)
@@ -108,17 +108,6 @@ class AAConv2d(nn.Module):
             if conv.bias is not None:
                 nn.init.zeros_(conv.bias)
 
-    @property
-    def lesion(self) -> str | None:
-        """None, or 'attention': the attention half's channels are zero."""
-        return self._lesion
-
-    @lesion.setter
-    def lesion(self, value: str | None) -> None:
-        if value not in (None, "attention"):
-            raise BlendnetError(f"lesion {value!r} is neither None nor 'attention'")
-        self._lesion = value
-
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H_in, W_in) -> (B, out_channels, H, W), in the memory format of the
         convolution."""
@@ -127,9 +116,9 @@ class AAConv2d(nn.Module):
         if self._lesion == "attention":
             attended = local.new_zeros(local.shape[0], self.dv, *self.map_size)
         else:
-            q, k, v = self._folded(x)
-            tokens = attend(q, k, v)  # (B, heads, N, dvh)
-            attended = self.project(tokens.transpose(-1, -2).reshape(x.shape[0], self.dv, *self.map_size))
+            terms = self._terms(x)
+            tokens = _paths.attend(self.path or self._path(terms[0]), *terms)  # (B, heads, dvh, N)
+            attended = self.project(tokens.reshape(x.shape[0], self.dv, *self.map_size))
         if local.is_contiguous(memory_format=torch.channels_last) and not local.is_contiguous():
             attended = attended.contiguous(memory_format=torch.channels_last)
         return torch.cat((local, attended), dim=1)
@@ -143,10 +132,8 @@ class AAConv2d(nn.Module):
         it.
         """
         self._check_map(x, None)
-        q, k, _ = self._folded(x)
-        dtype = torch.promote_types(q.dtype, torch.float32)
-        with torch.autocast(q.device.type, enabled=False):
-            return (q.to(dtype) @ k.to(dtype).transpose(-1, -2)).softmax(-1)
+        q, k, _, rows, columns = self._terms(x)
+        return _explicit.softmax(q, k, rows, columns)
 
     def matmul_flops(self) -> int:
         """Floating-point operations (2 a multiply-add) of one image outside the three convolutions: content
@@ -162,20 +149,22 @@ class AAConv2d(nn.Module):
             f"dk={self.dk}, dv={self.dv}, num_heads={self.num_heads}, map_size={self.map_size}"
         )
 
-    def _folded(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries and keys (B, heads, N, dkh + H + W) whose dot products are the logits; values (B, heads, N,
-        dvh)."""
+    def _path(self, q: Tensor) -> str:
+        # From the layer's own numbers: as a tensor's, torch.compile may take them for variable.
         (height, width), heads = self.map_size, self.num_heads
+        folded = self.dk // heads + height + width
+        return _paths.path(q.device.type, height * width, folded, self.dv // heads, q.dtype)
+
+    def _terms(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Scaled queries and keys (B, heads, dkh, N), values (B, heads, dvh, N), and the relative logits of each query:
+        rows (B, heads, N, H) and columns (B, heads, N, W)."""
         qkv = self.qkv(self._centres(x)).flatten(2)  # (B, 2 dk + dv, N)
-        q, k, v = (
-            part.unflatten(1, (heads, -1)).transpose(-1, -2) for part in qkv.split((self.dk, self.dk, self.dv), 1)
-        )
-        q = q * (self.dk // heads) ** -0.5
-        grid = q.unflatten(2, (height, width))  # (B, heads, H, W, dkh)
-        rows = torch.einsum("bhyxd,yzd->bhyxz", grid, self.relative_h[self._index_h]).flatten(2, 3)
-        columns = torch.einsum("bhyxd,xzd->bhyxz", grid, self.relative_w[self._index_w]).flatten(2, 3)
-        codes = self._codes.to(k.dtype).expand(*k.shape[:2], -1, -1)
-        return torch.cat((q, rows.to(q.dtype), columns.to(q.dtype)), -1), torch.cat((k, codes), -1), v
+        q, k, v = (part.unflatten(1, (self.num_heads, -1)) for part in qkv.split((self.dk, self.dk, self.dv), 1))
+        q = q * (self.dk // self.num_heads) ** -0.5
+        grid = q.unflatten(3, self.map_size)  # (B, heads, dkh, H, W)
+        rows = torch.einsum("bhdyx,yzd->bhyxz", grid, self.relative_h[self._index_h]).flatten(2, 3)
+        columns = torch.einsum("bhdyx,xzd->bhyxz", grid, self.relative_w[self._index_w]).flatten(2, 3)
+        return q, k, v, rows, columns
 
     def _centres(self, x: Tensor) -> Tensor:
         """The part of the input from the centre of the first window to that of the last; zeros outside the
@@ -259,12 +248,6 @@ def attention_maps(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
         for handle in handles:
             handle.remove()
     return maps
-
-
-def _one_hot_codes(height: int, width: int) -> Tensor:
-    """(H * W, H + W): for each token the one-hot code of its row, then that of its column."""
-    rows = torch.eye(height).repeat_interleave(width, 0)
-    return torch.cat((rows, torch.eye(width).repeat(height, 1)), 1)
 
 
 def _relative_index(length: int) -> Tensor:

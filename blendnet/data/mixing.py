@@ -31,16 +31,18 @@ def blend(a: torch.Tensor, b: torch.Tensor, alpha: float | torch.Tensor, *, spac
         raise BlendnetError(f"cannot blend {a.dtype} images; use uint8 or floating point in [0, 1]")
     out_dtype = a.dtype if a.is_floating_point() else torch.float32
     work_dtype = torch.float64 if a.dtype == torch.float64 else torch.float32
-    scale = 255 if a.dtype == torch.uint8 else 1
-    x, y = a.to(work_dtype) / scale, b.to(work_dtype) / scale
+    x, y = a.to(work_dtype), b.to(work_dtype)
+    if a.dtype == torch.uint8:
+        x, y = x / 255, y / 255
 
-    weight = torch.as_tensor(alpha, dtype=work_dtype, device=a.device)
+    weight = torch.as_tensor(alpha, dtype=work_dtype)
     if weight.ndim > 1 or (weight.ndim == 1 and (a.ndim < 2 or len(weight) != len(a))):
         raise BlendnetError(f"alpha of shape {tuple(weight.shape)} does not go with images of shape {tuple(a.shape)}")
     outside = ~((weight >= 0) & (weight <= 1))  # true for NaN as well
     if outside.any():
         raise BlendnetError(f"alpha {weight[outside].flatten()[0].item()} is outside 0 to 1")
     weight = weight.reshape(-1, *[1] * (a.ndim - 1)) if weight.ndim == 1 else weight
+    weight = weight.to(a.device)  # only now: checked where it lies, it does not stall a GPU
 
     if space == "pixel":
         mixed = weight * x + (1 - weight) * y

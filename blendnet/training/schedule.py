@@ -1,4 +1,4 @@
-"""Optimisers and learning rates, by the recipe's names."""
+"""Optimisers, learning rates and the curriculum over alpha, by the recipe's names."""
 
 import math
 
@@ -40,3 +40,17 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
         return recipe.lr * (step + 1) / (warm + 1)
     total = recipe.epochs * steps_per_epoch
     return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1.0, total - warm)))
+
+
+def steps_per_epoch(recipe: Recipe) -> int:
+    """Whole batches in the recipe's epoch, at least one."""
+    return max(1, recipe.epoch_size // recipe.batch_size)
+
+
+def alpha_range(recipe: Recipe, step: int, steps_per_epoch: int) -> tuple[float, float]:
+    """The curriculum: bounds of the first image's weight at one step (0-based), moving linearly from alpha_start to
+    alpha in curriculum_epochs epochs; from then on exactly alpha."""
+    whole = recipe.curriculum_epochs * steps_per_epoch
+    done = min(1.0, step / whole) if whole > 0 else 1.0
+    low, high = ((1 - done) * a + done * b for a, b in zip(recipe.alpha_start, recipe.alpha))
+    return low, high

@@ -37,10 +37,12 @@ def save(
     model: nn.Module,
     best: dict[str, torch.Tensor],
     optimizer: torch.optim.Optimizer,
+    average: dict[str, torch.Tensor] | None = None,
 ) -> None:
-    """Write everything that is needed to go on."""
+    """Write everything that is needed to go on. average: the moving average of the weights, where there is one."""
     tensors = {f"model/{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"best/{k}": v for k, v in best.items()}
+    tensors |= {f"average/{k}": v for k, v in (average or {}).items()}
     for index, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{k}": torch.as_tensor(v) for k, v in slots.items() if v is not None}
     save_tensors(folder / STATE, tensors, {"key": json.dumps(key), "progress": json.dumps(vars(progress))})
@@ -55,10 +57,16 @@ def load_key(folder: Path) -> dict[str, Any] | None:
         return json.loads(handle.metadata()["key"])
 
 
-def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Progress, dict[str, torch.Tensor]]:
-    """Put the stored state into model and optimiser; returns the progress and the best weights so far."""
+def load(
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: dict[str, torch.Tensor] | None = None,
+) -> tuple[Progress, dict[str, torch.Tensor], dict[str, torch.Tensor] | None]:
+    """Put the stored state into model and optimiser; returns the progress, the best weights so far, and the averaged
+    weights, on the devices of `average`, which is None where none are kept."""
     path = folder / STATE
-    parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
+    parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "best": {}, "optimizer": {}, "average": {}}
     with _open(path) as handle:
         progress = Progress(**json.loads(handle.metadata()["progress"]))
         for name in handle.keys():  # noqa: SIM118 - a safetensors handle is no dict
@@ -71,7 +79,9 @@ def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tu
         index, slot = name.split("/", 1)
         slots.setdefault(int(index), {})[slot] = tensor
     optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
-    return progress, parts["best"]
+    if average is not None:
+        average = {name: parts["average"][name].to(tensor.device) for name, tensor in average.items()}
+    return progress, parts["best"], average
 
 
 def _open(path: Path):

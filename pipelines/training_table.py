@@ -1,0 +1,42 @@
+"""The logs of all finished trainings -> training.csv."""
+
+from typing import Any
+
+import pandas as pd
+
+from analysis import tables
+from blendnet import checkpoint
+from pipelines.context import Context, say
+
+FROM_LOG = ("epoch", "lr", "train_loss", "val_loss", "val_both", "val_top1", "seconds", "images_per_s")
+
+
+def gather(context: Context) -> None:
+    """training.csv: one row an epoch of every trained run of the sheet; what is not trained to its end is left out,
+    which is said. epoch counts from 1 in the table."""
+    parts, missing = [], []
+    for run in context.profile.trained_runs():
+        folder = context.folder("checkpoints", run.id)
+        if not (checkpoint.is_finished(folder) and (folder / "log.csv").exists()):
+            missing.append(run.id)
+            continue
+        meta = checkpoint.load_meta(folder)
+        parts.append(_rows(pd.read_csv(folder / "log.csv"), meta).assign(
+            run=run.id, network=run.network, attention=run.attention, heads=run.heads, training=run.training,
+            seed=run.seed,
+        ))  # fmt: skip
+    if missing:
+        say(f"  training.csv: {len(missing)} of {len(parts) + len(missing)} runs are not trained yet: {missing[0]}")
+    if parts:
+        tables.write(pd.concat(parts, ignore_index=True)[tables.columns("training")], context.tables / "training.csv")
+
+
+def _rows(log: pd.DataFrame, meta: dict[str, Any]) -> pd.DataFrame:
+    # A checkpoint from before early stopping was trained for all of its epochs.
+    early = bool(meta.get("stopped_early", False))
+    rows = log[list(FROM_LOG)]
+    return rows.assign(
+        epoch=log["epoch"] + 1, kept=log["epoch"] == meta["epoch"], stopped_early=early,
+        epochs_trained=meta.get("epochs_trained", len(log)), n_val_blends=log["n_val_blends"],
+        n_val_regular=log["n_val_regular"], hardware=meta.get("surroundings", {}).get("hardware", ""),
+    )  # fmt: skip
