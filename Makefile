@@ -70,7 +70,8 @@ test: $(READY)
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 bench: $(READY)
-	@for b in benchmarks/[a-z]*.py; do $(BIN)/python -m benchmarks.$$(basename $$b .py) || exit 1; done
+	@for b in benchmarks/[a-z]*.py; do n=$$(basename $$b .py); echo "bench $$n"; \
+	  $(BIN)/python -m benchmarks.$$n --out benchmarks/results/$$n.md || exit 1; done
 
 lock: $(READY)
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

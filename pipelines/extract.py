@@ -47,9 +47,7 @@ def key_of(context: Context, run: Run, stimuli: Stimuli) -> dict[str, Any]:
 
 
 def _key(context: Context, run: Run, stimuli: Stimuli) -> dict[str, Any]:
-    return recordings.preprocessing(context, run, stimuli) | {
-        "weights": networks.weights(context, run), "code": activations.code(run.network, networks.source(context, run)),
-    }  # fmt: skip
+    return recordings.preprocessing(context, run, stimuli) | {"weights": networks.weights(context, run)}
 
 
 def extract_run(context: Context, run: Run, stimuli: Stimuli, into: Path | None = None) -> str:

@@ -107,9 +107,10 @@ def planted(context: Context) -> list[Recording]:
 
 
 def preprocessing(context: Context, run: Run, stimuli: Stimuli) -> dict:
-    """Everything about how the stimuli reach the network; part of the key of its activations."""
+    """Everything about how the stimuli reach the network and its code; part of the key of its activations."""
     profile = context.profile
     return {
+        "code": activations.code(run.network, networks.source(context, run)),
         "run": run.id,
         "stimuli": stimuli.sha256,
         "stimulus_degrees": stimuli.degrees,

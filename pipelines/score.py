@@ -307,7 +307,7 @@ def _ceiling(
         values = split_half(trials, seed=seed, n_boot=0, groups=groups, by=by).value
         value = with_interval(values, n=n_boot, seed=seed)
     else:
-        value = split_half_rdm(trials, method=method, seed=seed, n_boot=max(1, n_boot // 10), groups=groups)
+        value = split_half_rdm(trials, method=method, seed=seed, n_boot=max(2, n_boot // 10), groups=groups)
     if math.isnan(value.value):
         return none
     return {"ceiling": value.value, "ceiling_lo": value.lo, "ceiling_hi": value.hi}

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from analysis import tables
 from analysis.similarity import pls
 from analysis.similarity._splits import shuffle_splits
 from analysis.stats.layers import aggregate
@@ -15,7 +16,7 @@ from blendnet import activations
 from blendnet.data.brain import _brainscore, _brainscore_storage, freemanziemba2013public, majajhong2015public
 from blendnet.errors import BlendnetError
 from blendnet.run import Run
-from pipelines import _brainscore_layers, brain_model, extract, sheet
+from pipelines import _brainscore_layers, brain_model, extract, score, sheet
 from pipelines.context import Context
 from tests import s3_server
 
@@ -260,3 +261,21 @@ def test_the_layer_that_brain_score_would_commit(world, tmp_path: Path, monkeypa
     with pytest.raises(BlendnetError) as error:
         _brainscore_layers.brain_score_layer(xs, recording.mean(), splits)
     one_line(error, "'wide'", "1000 principal components")
+
+
+def test_the_score_verb_gives_brain_scores_raw_score_and_layer(world, tmp_path: Path) -> None:
+    """extract and score as the user runs them; the table's brain_score_raw is what Brain-Score's benchmark returns."""
+    profile = replace(PROFILE, recordings=("majajhong2015public",), metrics=("pls",), n_bootstrap=20)
+    context = Context(profile, tmp_path / "results", world, only=RUN.id, device="cpu", progress=False)
+    extract.extract(context)
+    score.score(context)
+    table = tables.read(context.tables / "scores.csv", "scores")
+    rows = table[table["kind"] == "untrained"].set_index("region")
+    assert set(rows.index) == {"V4", "IT"}
+    assert rows["ceiling"].between(0.1, 1).all()
+    for region, row in rows.iterrows():
+        model = brain_model.of_run(context, RUN, {str(region): row["brain_score_layer"]})
+        with _brainscore.benchmark(majajhong2015public.SOURCE, str(region), world) as bench:
+            theirs = float(bench(model).raw)
+        assert row["brain_score_raw"] == pytest.approx(theirs, abs=1e-4)
+        assert row["brain_score_raw"] > 0.3

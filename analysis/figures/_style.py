@@ -227,9 +227,13 @@ def bar(ax: Axes, x: float, row: Any, shade: str, factor: float = 1.0) -> None:
 
 
 def keys(fig: Figure, handles: Sequence[Line2D], across: int = 4) -> None:
-    """One legend for the figure, below it."""
-    look = {"handlelength": 2.2, "columnspacing": 1.4, "ncols": min(across, len(handles))}
-    fig.legend(handles=list(handles), loc="outside lower center", **look)
+    """One legend for the figure, below it, in at most `across` columns and no more than its width holds."""
+    for n_columns in range(min(across, len(handles)), 0, -1):
+        look = {"handlelength": 2.2, "columnspacing": 1.4, "ncols": n_columns}
+        legend = fig.legend(handles=list(handles), loc="outside lower center", **look)
+        if n_columns == 1 or legend.get_window_extent().width <= 0.98 * fig.bbox.width:
+            return
+        legend.remove()
 
 
 def key(text: str, shade: str = DARK, **look: Any) -> Line2D:

@@ -41,7 +41,7 @@ def _panel(ax: Axes, df: pd.DataFrame, shade: str) -> None:
             if outcome == "both":  # a second pair of bands over these would hide all four
                 ax.fill_between(own.index, 100 * own["lo"], 100 * own["hi"], color=shade, alpha=0.13, lw=0)
             face = shade if outcome == "both" else "white"
-            ax.plot(own.index, 100 * own["rate"], s.line(kind), marker=s.marker(kind), color=shade, mfc=face,
+            ax.plot(own.index, 100 * own["rate"], ls=s.line(kind), marker=s.marker(kind), color=shade, mfc=face,
                     alpha=strength, ms=3.2)  # fmt: skip
         level = part["chance"].dropna()
         for value in sorted(set(level)):

@@ -47,13 +47,15 @@ def score(
     """Score (median over values, mean over splits), its 95 % interval, and the values (n_values,), meaned over splits.
 
     folds: n_splits, test_size and seed of shuffle_splits; groups, stratify: n_stimuli labels; n_boot: 0 leaves the
-    interval out (NaN), else min(N, n_boot) half-samples, of whole groups.
+    interval out (NaN), else min(N, n_boot) half-samples, of whole groups; it is NaN, too, where half of the stimuli
+    are too few to be divided into training and test.
     """
 
     def on(index: np.ndarray, n_splits: int) -> np.ndarray:
         own = {name: labels[index] for name, labels in (("groups", groups), ("stratify", stratify))
                if labels is not None}  # fmt: skip
-        splits = shuffle_splits(len(index), **(folds | own | {"n_splits": n_splits}))
+        # cka divides nothing, and so may have fewer stimuli than a division needs.
+        splits = [] if metric == "cka" else shuffle_splits(len(index), **(folds | own | {"n_splits": n_splits}))
         return values_of(metric, x[index], y[index], splits)
 
     found = on(np.arange(len(x)), folds["n_splits"])
@@ -64,9 +66,11 @@ def score(
     n_groups = int(labels.max()) + 1
     rng = np.random.default_rng(folds["seed"])
     drawn = [np.isin(labels, rng.permutation(n_groups)[: n_groups // 2]) for _ in range(min(N, n_boot))]
+    if metric != "cka" and min(d.sum() for d in drawn) * min(folds["test_size"], 1 - folds["test_size"]) < 2:
+        return value, float("nan"), float("nan"), values
     samples = np.array([aggregate(on(np.flatnonzero(d), min(_SPLITS, folds["n_splits"]))) for d in drawn])
     samples = samples[np.isfinite(samples)]
     if len(samples) < 2:
         return value, float("nan"), float("nan"), values
     half = float(student.ppf(0.975, len(samples) - 1) * samples.std(ddof=1))
-    return value, value - half, value + half, values
+    return value, max(-1.0, value - half), min(1.0, value + half), values  # past which no score lies

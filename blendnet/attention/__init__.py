@@ -9,9 +9,13 @@ operations of one image outside its own Conv2d and Linear children, which blendn
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from blendnet.errors import BlendnetError, unknown
 from blendnet.keys import imported
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def names() -> tuple[str, ...]:
@@ -39,3 +43,10 @@ def load(name: str) -> ModuleType:
     if name == "none":
         raise BlendnetError("attention 'none' replaces nothing and has no file; choose another kind to load one")
     return import_module(f"{__name__}.{name.replace('-', '_')}")
+
+
+def set_lesion(model: "nn.Module", lesion: str | None) -> int:
+    """Silence the attention of a trained twin ('attention'), or give it back (None): see _lesion.set_lesion."""
+    from blendnet.attention import _lesion
+
+    return _lesion.set_lesion(model, lesion)
