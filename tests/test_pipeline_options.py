@@ -113,17 +113,56 @@ def test_verify_recomputes_other_metrics_too(chain, capsys):
 
 
 @pytest.mark.slow
-def test_budget_is_kept_to_by_later_verbs_and_find_lr_writes_its_table(wide, tmp_path, capsys):
+def test_budget_is_kept_to_by_later_verbs_and_find_lr_writes_its_table(wide, tmp_path, capsys, monkeypatch):
     common = ("--results", str(tmp_path), "--only", "cornet_z-none-regular-s0")
-    assert blendnet("plan", "--budget", "40s", *common) == 0
+    assert blendnet("plan", "--budget", "30m", *common) == 0  # which trains nothing
     plan = read_json(tmp_path / "demo" / "plan.json")
     assert plan["epochs"] >= 1
     capsys.readouterr()
     assert blendnet("find-lr", *common) == 0
     rates = tables.read(tmp_path / "demo" / "tables" / "lr_finder.csv", "lr_finder")
     assert np.all(np.diff(rates["lr"]) > 0)
-    assert blendnet("plan", "--budget", "1s", *common) == 1
+    long = replace(WIDE, recipe=replace(WIDE.recipe, epoch_size=2_000_000))  # one epoch takes minutes anywhere
+    monkeypatch.setitem(sheet.PROFILES, "demo", long)
+    assert blendnet("plan", "--budget", "5s", *common) == 1
     assert "budget" in capsys.readouterr().err
+
+
+def test_an_original_checkpoint_is_imported_kept_and_named_in_the_tables(tmp_path, monkeypatch, capsys):
+    """import-legacy, then train and predict, by their commands; the accuracy is that of the original's own module."""
+    import pandas as pd
+    import torch
+
+    from tests.test_import_legacy import original, save
+
+    profile = replace(
+        TINY, name="legacy", recipe=recipe("study"), attentions=("none", "aacn-legacy"), recordings=(), planted=None
+    )
+    monkeypatch.setitem(sheet.PROFILES, "legacy", profile)
+    torch.manual_seed(0)
+    source = original("cornet_z", True, size=32)
+    path = save(tmp_path / "cornet_z_aacn.pth", source)
+    where = ("--profile", "legacy", "--results", str(tmp_path))
+    run = "cornet_z-aacn-legacy4-blended-s0"
+    assert blendnet("import-legacy", str(path), "--training", "blended", "--heads", "8", *where) == 1
+    assert "8" in capsys.readouterr().err
+    assert blendnet("import-legacy", str(path), "--training", "blended", *where) == 0
+    capsys.readouterr()
+    assert blendnet("train", "--only", run, *where) == 0
+    assert "kept" in capsys.readouterr().out
+    assert blendnet("predict", "--only", run, *where) == 0
+    found = pd.read_csv(tmp_path / "legacy" / "predictions" / run / "regular.csv")
+    logits = found[[c for c in found if c.startswith("z_")]].to_numpy()
+
+    from blendnet.training.augment import normalise
+    from pipelines import photographs
+    from pipelines.context import Context
+
+    photos = photographs.load(Context(profile, tmp_path / "legacy", tmp_path))
+    images = photos.images[photos.indices("test")].float() / 255
+    with torch.no_grad():
+        theirs = source(normalise(images)).numpy()
+    np.testing.assert_allclose(logits, theirs, atol=1e-4 * np.abs(theirs).max())
 
 
 def test_the_zoo_prints_what_a_network_costs(capsys):
