@@ -64,7 +64,7 @@ def area_words(scores: pd.DataFrame, twins: pd.DataFrame) -> list[str]:
         none = int(rows["lo"].isna().sum())
         out.append(
             f"Attention minus plain was positive in {int((rows['difference'] > 0).sum())} of {len(rows)} "
-            f"comparisons (a recording, {what} each). The 95 % interval over "
+            f"comparisons (one a {what}). The 95 % interval over "
             f"{span(rows['n'])} networks leaves out 0 in {sure}"
             + (f", {none} have no interval" if none else "")
             + f"; about {0.05 * (len(rows) - none):.1f} would do so if attention changed nothing."

@@ -108,6 +108,13 @@ class Profile:
         return self.trained_runs() + self.untrained_runs() + self.control_runs()
 
 
+# Recordings: those that labs have published, and Brain-Score's public benchmarks.
+PUBLISHED = ("henaff2021", "cowley2023", "kriegeskorte2008", "algonauts2019")
+BRAIN_SCORE = ("freemanziemba2013public", "majajhong2015public")
+CONTROLS = ("mobilenet_v2-none-imagenet-s0", "mobilenet_v2-none-untrained-s0")
+# The networks of the paper.
+STUDY = ("resnet18", "resnet50", "cornet_z", "inception_v3")
+
 DEMO = Profile(
     name="demo",
     about="The whole chain on images drawn by code and a planted (invented) recording: it shows that the chain works, "
@@ -174,8 +181,8 @@ PHOTOS = Profile(
     image_size=64,
     colour="grey",
     seeds=(0, 1),
-    controls=("mobilenet_v2-none-imagenet-s0", "mobilenet_v2-none-untrained-s0"),
-    recordings=("henaff2021", "cowley2023", "kriegeskorte2008", "algonauts2019"),
+    controls=CONTROLS,
+    recordings=PUBLISHED,
     metrics=("pls", "ridge", "rsa", "rsa_whitened"),
     width=1000,
     n_bootstrap=500,
@@ -192,14 +199,14 @@ BLENDEDUIBK = Profile(
     about="The study's own dataset (Kaggle andreaport/blendeduibk), read unchanged, with its four networks.",
     minutes="GPU: not measured yet",
     sources=("blendeduibk",),
-    networks=("resnet18", "resnet50", "cornet_z", "inception_v3"),
+    networks=STUDY,
     recipe=recipe("modern", precision="bfloat16"),
     image_size=224,
     image_sizes={"inception_v3": 299},
     trainings=("blended", "regular"),
     seeds=(0, 1, 2),
-    controls=("mobilenet_v2-none-imagenet-s0", "mobilenet_v2-none-untrained-s0"),
-    recordings=("henaff2021", "cowley2023", "kriegeskorte2008", "algonauts2019"),
+    controls=CONTROLS,
+    recordings=PUBLISHED,
 )
 
 PAPER = Profile(
@@ -207,19 +214,12 @@ PAPER = Profile(
     about="The study's four networks trained by the study's own recipe on its own dataset.",
     minutes="GPU: not measured yet",
     sources=("blendeduibk",),
-    networks=("resnet18", "resnet50", "cornet_z", "inception_v3"),
+    networks=STUDY,
     recipe=recipe("study"),  # float32, as the study trained
     image_size=224,
     image_sizes={"inception_v3": 299},
     seeds=(0, 1, 2),
-    recordings=(
-        "freemanziemba2013public",
-        "majajhong2015public",
-        "henaff2021",
-        "cowley2023",
-        "kriegeskorte2008",
-        "algonauts2019",
-    ),
+    recordings=(*BRAIN_SCORE, *PUBLISHED),
 )
 
 FULL = Profile(
@@ -236,15 +236,8 @@ FULL = Profile(
     image_sizes={"inception_v3": 299},
     trainings=("blended", "regular", "curriculum"),
     seeds=(0, 1, 2, 3, 4),
-    controls=("mobilenet_v2-none-imagenet-s0", "mobilenet_v2-none-untrained-s0"),
-    recordings=(
-        "freemanziemba2013public",
-        "majajhong2015public",
-        "henaff2021",
-        "cowley2023",
-        "kriegeskorte2008",
-        "algonauts2019",
-    ),
+    controls=CONTROLS,
+    recordings=(*BRAIN_SCORE, *PUBLISHED),
 )
 
 LEGACY = Profile(
@@ -253,13 +246,13 @@ LEGACY = Profile(
     "included, beside untrained networks.",
     minutes="GPU: not measured yet",
     sources=("blendeduibk",),
-    networks=("resnet18", "resnet50", "cornet_z", "inception_v3"),
+    networks=STUDY,
     recipe=recipe("study"),
     image_size=224,
     image_sizes={"inception_v3": 299},
     attentions=("none", "aacn-legacy"),
     trainings=("blended", "regular"),
-    recordings=("henaff2021", "cowley2023", "kriegeskorte2008", "algonauts2019"),
+    recordings=PUBLISHED,
     caveats=(
         "Imported networks were trained by the original repository; its seeds, its photographs' split and which of "
         "its normalisations was used are not known.",

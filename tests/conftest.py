@@ -25,3 +25,12 @@ def data_root() -> Path:
     if root is None:
         pytest.skip("no real data: set BLENDNET_DATA or put it at ../shared/data")
     return root
+
+
+def one_line(error: pytest.ExceptionInfo, *words: str) -> None:
+    """The error is one line of bearable length that holds all these words."""
+    text = str(error.value)
+    assert "\n" not in text
+    assert len(text) < 500
+    for word in words:
+        assert word in text, text

@@ -23,6 +23,7 @@ from blendnet.run import Run
 from pipelines import brain_model, export_brainscore, networks, sheet
 from pipelines.context import Context
 from tests import s3_server
+from tests.conftest import one_line
 
 brainscore_vision = pytest.importorskip("brainscore_vision")
 RUN = Run("cornet_z", "aacn", 4, "untrained", 0)
@@ -34,14 +35,6 @@ PROFILE = replace(sheet.DEMO, networks=("cornet_z",), image_size=48, colour="gre
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
     return Context(PROFILE, tmp_path / "results", tmp_path, device="cpu", progress=False)
-
-
-def one_line(error: pytest.ExceptionInfo, *words: str) -> None:
-    text = str(error.value)
-    assert "\n" not in text
-    assert len(text) < 500
-    for word in words:
-        assert word in text, text
 
 
 def installed(folder: Path, plugin: Path) -> None:

@@ -19,6 +19,7 @@ from blendnet.run import Run
 from pipelines import _brainscore_layers, brain_model, extract, score, sheet
 from pipelines.context import Context
 from tests import s3_server
+from tests.conftest import one_line
 
 pytest.importorskip("brainscore_vision")
 RUN = Run("cornet_z", "none", 0, "untrained", 0)
@@ -47,14 +48,6 @@ def world(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
     return Context(PROFILE, tmp_path / "results", tmp_path, device="cpu", progress=False)
-
-
-def one_line(error: pytest.ExceptionInfo, *words: str) -> None:
-    text = str(error.value)
-    assert "\n" not in text
-    assert len(text) < 500
-    for word in words:
-        assert word in text, text
 
 
 @pytest.mark.parametrize(("module", "region"), [(freemanziemba2013public, "V1"), (majajhong2015public, "IT")])

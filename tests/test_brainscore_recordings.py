@@ -20,6 +20,7 @@ from blendnet.data import brain
 from blendnet.data.brain import _brainscore, _brainscore_storage, freemanziemba2013public, majajhong2015public
 from blendnet.errors import BlendnetError
 from tests import s3_server
+from tests.conftest import one_line
 
 pytest.importorskip("brainscore_vision")
 pytest.importorskip("moto")
@@ -53,14 +54,6 @@ def loaded(world):
     found = brain.load("freemanziemba2013public", world[3], home=home)
     found += brain.load("majajhong2015public", world[3], home=home)
     return {recording.region: recording for recording in found}
-
-
-def one_line(error: pytest.ExceptionInfo, *words: str) -> None:
-    text = str(error.value)
-    assert "\n" not in text
-    assert len(text) < 500
-    for word in words:
-        assert word in text, text
 
 
 def stand_in_of(world, region: str) -> s3_server.StandIn:

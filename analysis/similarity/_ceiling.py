@@ -206,14 +206,14 @@ def _halves(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Mean responses of both halves (n_stimuli, n_neuroids), n times."""
     if by == "stimulus":
-        divide = _by_stimulus(trials, n, np.random.default_rng(seed))
+        divide = halves_by_stimulus(trials, n, np.random.default_rng(seed))
     else:
         divide = _by_repetition(trials, n, int(seed))  # type: ignore[arg-type]
     for first, second in divide:
-        yield _mean(first), _mean(second)
+        yield mean_shown(first), mean_shown(second)
 
 
-def _by_stimulus(trials: np.ndarray, n: int, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def halves_by_stimulus(trials: np.ndarray, n: int, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     shown = np.isfinite(trials)
     half = shown.sum(axis=1, keepdims=True) // 2
     for _ in range(n):
@@ -228,7 +228,7 @@ def _by_repetition(trials: np.ndarray, n: int, seed: int) -> Iterator[tuple[np.n
         yield trials[:, first], trials[:, second]
 
 
-def _mean(trials: np.ndarray) -> np.ndarray:
+def mean_shown(trials: np.ndarray) -> np.ndarray:
     """Mean over the repetitions that were shown, (n_stimuli, n_repetitions, n_neuroids) -> (n_stimuli, n_neuroids)."""
     shown = np.isfinite(trials)
     count = shown.sum(axis=1)

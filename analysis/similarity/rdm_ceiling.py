@@ -7,7 +7,7 @@ halves, corrected by Spearman-Brown, is the ceiling of a correlation with the wh
 import numpy as np
 
 from analysis.similarity import rsa, rsa_bootstrap
-from analysis.similarity._ceiling import Interval, spearman_brown
+from analysis.similarity._ceiling import Interval, halves_by_stimulus, mean_shown, spearman_brown
 
 
 def split_half_rdm(
@@ -27,15 +27,10 @@ def split_half_rdm(
     where a stimulus has no trial in one of the halves.
     """
     trials = np.asarray(trials, dtype=np.float64)
-    n_stimuli, n_repetitions, _ = trials.shape
     rng = np.random.default_rng(seed)
     values, samples = [], []
-    shown = np.isfinite(trials)
-    for _ in range(n if n_repetitions > 1 else 0):
-        draw = np.where(shown, rng.random((n_stimuli, n_repetitions))[:, :, None], 2.0)
-        rank = draw.argsort(axis=1).argsort(axis=1)
-        half = shown.sum(axis=1, keepdims=True) // 2
-        first, second = (_mean(trials, shown & side) for side in (rank < half, rank >= half))
+    for first_trials, second_trials in halves_by_stimulus(trials, n if trials.shape[1] > 1 else 0, rng):
+        first, second = mean_shown(first_trials), mean_shown(second_trials)
         if not (np.isfinite(first).all() and np.isfinite(second).all()):
             continue
         one, two = rsa.rdm(first), rsa.rdm(second)
@@ -47,8 +42,3 @@ def split_half_rdm(
         return Interval(float("nan"), float("nan"), float("nan"), 0)
     lo, hi = np.nanquantile(np.concatenate(samples), [0.025, 0.975]) if n_boot else (float("nan"), float("nan"))
     return Interval(float(np.mean(values)), float(lo), float(hi), len(values))
-
-
-def _mean(trials: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    count = kept.sum(axis=1)
-    return np.where(count > 0, np.where(kept, trials, 0.0).sum(axis=1) / np.maximum(count, 1), np.nan)

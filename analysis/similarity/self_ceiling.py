@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from analysis.similarity._ceiling import _by_stimulus, _mean, spearman_brown
+from analysis.similarity._ceiling import halves_by_stimulus, mean_shown, spearman_brown
 from analysis.similarity._splits import Splits
 from blendnet.errors import BlendnetError, unknown
 
@@ -86,7 +86,7 @@ def ceiling(
             "leave the ceiling empty or take a recording with repetitions"
         )
     rng = np.random.default_rng(seed)
-    pairs = [(_mean(first), _mean(second)) for first, second in _by_stimulus(trials, n, rng)]
+    pairs = [(mean_shown(first), mean_shown(second)) for first, second in halves_by_stimulus(trials, n, rng)]
     usable = np.all([np.isfinite(half).all(axis=1) for pair in pairs for half in pair], axis=0)
     if usable.sum() < 4:
         raise BlendnetError(
@@ -94,7 +94,7 @@ def ceiling(
             "leave out the neuroids that were rarely recorded"
         )
     labels = np.arange(len(trials)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    module, rule, mean = importlib.import_module(f"analysis.similarity.{metric}"), RULES[metric], _mean(trials)
+    module, rule, mean = importlib.import_module(f"analysis.similarity.{metric}"), RULES[metric], mean_shown(trials)
 
     def value(pair: tuple[np.ndarray, np.ndarray], stimuli: np.ndarray, rule: str) -> float:
         kept = None if splits is None else [tuple(_among(part, stimuli) for part in split) for split in splits]

@@ -40,7 +40,7 @@ def _traced(ctx: Any, tensors: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], 
     """The fused kernel's inputs and output with a graph of their own, apart from the network's."""
     with torch.enable_grad():
         inputs = tuple(t.detach().requires_grad_(needs) for t, needs in zip(tensors, ctx.needs_input_grad))
-        return inputs, _fused(*inputs)
+        return inputs, fused(*inputs)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Te
     codes = codes_of(height, width, k).expand(*k.shape[:2], -1, -1)
     k, v = torch.cat((k.transpose(-1, -2), codes), -1), v.transpose(-1, -2)
     if not torch.is_grad_enabled() or torch.compiler.is_compiling():
-        out = _fused(q, k, v)
+        out = fused(q, k, v)
     else:
         out = _FusedAttention.apply(q, k, v)
     return out.transpose(-1, -2)
@@ -71,7 +71,7 @@ def _widths(device_type: str, keys: int, values: int) -> tuple[int, int]:
     return (max(keys, values),) * 2 if device_type == "cpu" else (keys, values)
 
 
-def _fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Appends channels of zeros, which change no result, so that PyTorch takes a fused kernel; else it silently
     builds the N x N matrix."""
     dvh = v.shape[-1]

@@ -29,8 +29,9 @@ for strides see LegacyConv2d.
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from blendnet.attention._fused import codes_of, fused
+from blendnet.attention._lesion import Lesionable
 from blendnet.errors import BlendnetError
 
 DK = DV = 32
@@ -42,7 +43,7 @@ DEFECT = (
 )
 
 
-class LegacyConv2d(nn.Module):
+class LegacyConv2d(Lesionable, nn.Module):
     """The original repository's augmented convolution: (B, in_channels, H_in, W_in) -> (B, out_channels, H, W).
 
     kernel_size: odd, of the convolution half, padded by kernel_size // 2; stride: (height, width) steps
@@ -91,7 +92,6 @@ class LegacyConv2d(nn.Module):
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.stride = kernel_size, stride
         self.dk, self.dv, self.num_heads, self.map_size = dk, dv, num_heads, map_size
-        self._lesion: str | None = None
 
         padding = (kernel_size[0] // 2, kernel_size[1] // 2)
         self.conv = nn.Conv2d(in_channels, out_channels - dv, kernel_size, stride, padding)
@@ -102,8 +102,7 @@ class LegacyConv2d(nn.Module):
         self.relative_h = nn.Parameter(torch.empty(2 * height - 1, dk // num_heads))
         # Not in the state dict: they follow from map_size alone.
         rows, columns = torch.arange(height), torch.arange(width)
-        codes = torch.cat((torch.eye(height).repeat_interleave(width, 0), torch.eye(width).repeat(height, 1)), 1)
-        self.register_buffer("_codes", codes, persistent=False)
+        self.register_buffer("_codes", codes_of(height, width, self.relative_w.detach()), persistent=False)
         self.register_buffer("_index_h", rows[None] - rows[:, None] + height - 1, persistent=False)
         self.register_buffer("_index_w", columns[None] - columns[:, None] + width - 1, persistent=False)
         self.reset_parameters(generator)
@@ -121,17 +120,6 @@ class LegacyConv2d(nn.Module):
             if conv.bias is not None:
                 nn.init.zeros_(conv.bias)
 
-    @property
-    def lesion(self) -> str | None:
-        """None, or 'attention': the attention half's channels are zero."""
-        return self._lesion
-
-    @lesion.setter
-    def lesion(self, value: str | None) -> None:
-        if value not in (None, "attention"):
-            raise BlendnetError(f"lesion {value!r} is neither None nor 'attention'")
-        self._lesion = value
-
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H_in, W_in) -> (B, out_channels, H, W), in the memory format of the convolution."""
         local = self.conv(x)
@@ -141,10 +129,10 @@ class LegacyConv2d(nn.Module):
                 f"attention was built for an output map of {wanted} but this input gives {found}; "
                 "build the network with the image_size of its images"
             )
-        if self._lesion == "attention":
+        if self.lesion == "attention":
             attended = local.new_zeros(local.shape[0], self.dv, *self.map_size)
         else:
-            strips = _attend(*self._folded(x))  # (B, heads, N, dvh)
+            strips = fused(*self._folded(x))  # (B, heads, N, dvh)
             # Strips go back to where they were cut from: a reshape, without the transpose that tokens would need.
             attended = self.project(strips.reshape(x.shape[0], self.dv, *self.map_size))
         if local.is_contiguous(memory_format=torch.channels_last) and not local.is_contiguous():
@@ -178,14 +166,6 @@ class LegacyConv2d(nn.Module):
         relative = torch.cat((rows, columns), -1).to(q.dtype)[:, None].expand(-1, heads, -1, -1)
         codes = self._codes.to(k.dtype).expand(*k.shape[:2], -1, -1)
         return torch.cat((q, relative), -1), torch.cat((k, codes), -1), v
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q k^T) v without an N x N tensor. Zeros are appended, which change no result, because the fused kernels
-    want a width of a multiple of 8 and the CPU's wants values as wide as keys."""
-    wide = -(-max(q.shape[-1], v.shape[-1]) // 8) * 8
-    queries, keys, values = (F.pad(t, (0, wide - t.shape[-1])) for t in (q, k, v))
-    return F.scaled_dot_product_attention(queries, keys, values, scale=1.0)[..., : v.shape[-1]]
 
 
 def replace(
