@@ -7,127 +7,18 @@ for readers is results/README.md; a test holds the two together.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from analysis.schema import KINDS, METRICS, REGIONS, TABLES, TRAINED, TRAININGS, Column, Table
 from blendnet.errors import BlendnetError, unknown
 from blendnet.files import write_text
 
-REGIONS = ("V1", "V2", "V4", "EVC", "IT")
-METRICS = (
-    "pls", "ridge", "rsa", "rsa_whitened", "cka", "procrustes", "one_to_one", "soft_matching",
-    "pls_reverse", "ridge_reverse", "one_to_one_reverse", "procrustes_reverse",
-)  # fmt: skip
-KINDS = ("network", "untrained", "pixels", "control", "shuffled")
-TRAINED = ("blended", "regular", "curriculum")  # the ways to train that the sheet may choose from
-TRAININGS = (*TRAINED, "untrained", "imagenet", "")
+__all__ = ["KINDS", "METRICS", "REGIONS", "TABLES", "TRAINED", "TRAININGS", "Column", "Table"]
 FLOAT = "%.6g"
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column. kind: 'text', 'number' (float), 'count' (whole number) or 'flag' (True/False); empty: may
-    a cell be empty; allowed: the values it may hold, () = any; low, high: the range of a number; absent: may the
-    whole column be missing, as in tables from before it existed, and is then empty."""
-
-    name: str
-    kind: str = "text"
-    empty: bool = False
-    allowed: tuple[str, ...] = ()
-    low: float = -np.inf
-    high: float = np.inf
-    absent: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table: its columns in order, the columns that together name a row (unique, and the sort order), the step
-    that makes it, and whether figures and report do without it where it is not there."""
-
-    columns: tuple[Column, ...]
-    key: tuple[str, ...]
-    step: str
-    optional: bool = False
-
-
-def _text(*names: str) -> tuple[Column, ...]:
-    return tuple(Column(name) for name in names)
-
-
-def _numbers(names: str, low: float = -np.inf, high: float = np.inf, empty: bool = True) -> tuple[Column, ...]:
-    return tuple(Column(name, "number", empty, (), low, high) for name in names.split())
-
-
-def _counts(names: str, empty: bool = False) -> tuple[Column, ...]:
-    return tuple(Column(name, "count", empty, (), 0) for name in names.split())
-
-
-_RUN = (
-    Column("run"), Column("network"), Column("attention", empty=True), Column("heads", "count", True, (), 0),
-    Column("training", empty=True, allowed=TRAININGS), Column("seed", "count", True, (), 0),
-)  # fmt: skip
-_KIND = (Column("kind", allowed=KINDS),)
-_REGION = Column("region", allowed=REGIONS)
-_METRIC = Column("metric", allowed=METRICS)
-
-TABLES: dict[str, Table] = {
-    "scores": Table(
-        _RUN + _KIND + (Column("recording"), _REGION, Column("species", empty=True), _METRIC,
-            Column("layer", empty=True))
-        + _numbers("score lo hi", -1.5, 1.5) + _numbers("ceiling ceiling_lo ceiling_hi", -1.5, 1.5)
-        + _numbers("score_ceiled") + (Column("normalisation", empty=True), Column("naive_layer", empty=True))
-        + _numbers("naive_score", -1.5, 1.5) + _numbers("optimism", -3, 3)
-        + _counts("n_neuroids n_subjects", True) + _counts("n_stimuli n_report")
-        + (Column("planted", "flag"), Column("planted_layer", empty=True))
-        + tuple(Column(n, empty=True)
-                for n in ("weights_sha256", "activations_key", "recording_sha256", "code_version"))
-        + tuple(Column(n, "number", True, absent=True) for n in ("score_ceiled_lo", "score_ceiled_hi"))
-        + (Column("brain_score_layer", empty=True, absent=True),
-            Column("brain_score_raw", "number", True, (), -1.5, 1.5, absent=True)),
-        ("recording", "region", "metric", "kind", "run"), "score"),
-    "layers": Table(
-        _RUN + _KIND + (Column("recording"), _REGION, _METRIC, Column("layer"))
-        + _numbers("depth", 0, 1, False) + _numbers("score lo hi ceiling", -1.5, 1.5)
-        + _counts("n_neuroids", True) + _counts("n_stimuli"),
-        ("recording", "region", "metric", "kind", "run", "depth", "layer"), "score"),
-    "accuracy": Table(
-        _RUN + (Column("test", allowed=("blended", "regular", "ready_made")),
-            Column("by", allowed=("all", "pair", "hyperpair", "class", "alpha", "collection", "first_found",
-                                  "first_found_class", "held_out", "control")),
-            Column("group", empty=True), Column("outcome", allowed=("both", "one", "none", "top1", "found")))
-        + _counts("n k") + _numbers("rate lo hi chance", 0, 1) + _counts("parameters flops", True),
-        ("run", "test", "by", "group", "outcome"), "predict"),
-    "correlation": Table(
-        (_REGION, Column("recording"), _METRIC, Column("accuracy", allowed=("blended_both", "regular_top1")),
-            Column("statistic", allowed=("spearman", "pearson")))
-        + _numbers("value lo hi", -1, 1) + _numbers("p p_within", 0, 1)
-        + _counts("n_runs n_points n_architectures")
-        + (Column("left_out", empty=True), Column("note", empty=True),
-            Column("training", empty=True, allowed=(*TRAINED, ""), absent=True)),
-        ("recording", "region", "metric", "accuracy", "statistic", "training", "left_out"), "correlate"),
-    "twins": Table(
-        (Column("level", allowed=("pair", "network", "all")), Column("network", empty=True),
-            Column("training", allowed=TRAININGS), Column("seed", "count", True, (), 0),
-            Column("attention_kind"), Column("heads", "count", True, (), 0), Column("quantity"))
-        + _numbers("plain attention difference lo hi") + _numbers("p", 0, 1) + _counts("n")
-        + tuple(Column(n, empty=True) for n in ("interval", "plain_run", "attention_run")),
-        ("quantity", "training", "level", "network", "attention_kind", "heads", "seed"), "correlate"),
-    "training": Table(
-        _RUN + _counts("epoch") + _numbers("lr", 0, empty=False) + _numbers("train_loss val_loss", empty=False)
-        + _numbers("val_both val_top1", 0, 1, False) + _counts("n_val_blends n_val_regular")
-        + _numbers("seconds images_per_s", 0, empty=False) + (Column("kept", "flag"), Column("stopped_early", "flag"))
-        + _counts("epochs_trained") + (Column("hardware", empty=True),),
-        ("run", "epoch"), "train", True),
-    "lr_finder": Table(
-        _RUN + _counts("step") + _numbers("lr", 0, empty=False) + _numbers("loss smoothed", empty=False)
-        + (Column("suggested", empty=True, allowed=("steepest", "tenth", "both")),)
-        + _numbers("recipe_lr", 0, empty=False) + (Column("recipe_sha256"),),
-        ("run", "step"), "find-lr", True),
-}  # fmt: skip
 
 
 def columns(name: str) -> list[str]:

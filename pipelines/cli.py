@@ -13,15 +13,17 @@ VERBS = {
     "predict": "name the objects in the test images (checkpoints -> predictions, accuracy.csv)",
     "extract": "read the layers out on the recordings' stimuli (checkpoints -> activations)",
     "score": "compare layers with the brain (activations -> scores.csv, layers.csv)",
-    "correlate": "relate brain similarity to accuracy, and plain to attention (-> correlation.csv, twins.csv)",
+    "correlate": "brain similarity against accuracy, attention against plain (-> correlation.csv, effects.csv, ...)",
+    "dissect": "what blending does inside: layers, decoding, attention maps (checkpoints -> superposition.csv, ...)",
     "draw": "draw the figures from the tables alone (-> figures/)",
     "report": "write the one-file HTML report (-> report.html)",
     "verify": "recompute a random sample of stored scores from the weights on and compare",
-    "all": "train, predict, extract, score, correlate, draw, report",
+    "all": "train, predict, dissect, extract, score, correlate, draw, report",
+    "power": "how many networks and seeds an effect needs, by simulation (-> power.csv)",
     "find-lr": "learning-rate range test of the selected runs (-> lr_finder.csv); trains nothing",
     "plan": "measure the selected runs and plan epochs for a --budget, which train then keeps to",
 }
-CHAIN = ("train", "predict", "extract", "score", "correlate", "draw", "report")
+CHAIN = ("train", "predict", "dissect", "extract", "score", "correlate", "draw", "report")
 
 
 def parser() -> argparse.ArgumentParser:

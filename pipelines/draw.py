@@ -10,7 +10,7 @@ from blendnet.keys import code_version
 from pipelines.sheet import Profile
 
 DRAWN = "drawn.json"
-CODE = ("analysis/figures", "analysis/tables.py")
+CODE = ("analysis/figures", "analysis/tables.py", "analysis/schema.py")
 TABLES = tuple(name for name, table in tables.TABLES.items() if not table.optional)
 OPTIONAL = tuple(name for name, table in tables.TABLES.items() if table.optional)
 

@@ -162,7 +162,8 @@ def is_brain_score(recording: Recording) -> bool:
 def compute(
     context: Context, run: Run | None, recording: Recording, xs: dict[str, np.ndarray], metric: str
 ) -> dict[str, Any]:
-    """Rows of scores.csv and layers.csv for one run, recording and metric; pure: reads and writes nothing."""
+    """Rows of scores.csv and layers.csv for one run, recording and metric, and the score in every resample (the same
+    stimuli and neuroids for every network, so that the samples of twins are paired); pure: reads and writes nothing."""
     p = context.profile
     about = _about(context, run) | {"recording": recording.name, "region": recording.region}
     how = how_of(context, recording)
@@ -191,7 +192,8 @@ def compute(
         "metric": metric, "layer": layer, "depth": depth[layer], "score": s.score, "lo": None, "hi": None,
         "ceiling": ceiling["ceiling"], "n_neuroids": common["n_neuroids"], "n_stimuli": s.n_stimuli,
     } for layer, s in layers.items()]  # fmt: skip
-    return {"scores": [_plain(r) for r in rows], "layers": [_plain(r) for r in maps]}
+    samples = [float(f"{v:.6g}") if math.isfinite(v) else None for v in found.samples]
+    return {"scores": [_plain(r) for r in rows], "layers": [_plain(r) for r in maps], "samples": samples}
 
 
 def _ceiled(
