@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 
 from analysis import tables
-from analysis.similarity import self_ceiling
+from analysis.similarity import rdm_ceiling, rsa_bootstrap, self_ceiling
 from analysis.similarity._ceiling import ceiled, split_half, with_interval
 from analysis.similarity._splits import halves, shuffle_splits
-from analysis.similarity.rdm_ceiling import split_half_rdm
 from analysis.similarity.rsa import ceiling as subjects_ceiling
 from analysis.similarity.rsa import subset
 from analysis.stats import half_samples
@@ -171,7 +170,7 @@ def compute(
     brain: dict[str, Any] = {"rdms": recording.rdms} if recording.rdm_only else {"y": recording.mean()}
     depth = {layer: i / max(1, len(xs) - 1) for i, layer in enumerate(xs)}
     found = nested_commitment(xs, **brain, metric=metric, halves=split, n_boot=p.n_bootstrap, **how)
-    ceiling = ceiling_of(recording, metric, split[1], p.n_bootstrap, how)
+    ceiling, reliability = ceiling_of(recording, metric, split[1], p.n_bootstrap, how)
     common = about | {
         "species": recording.species, "metric": metric, "normalisation": NORMALISATION,
         "n_neuroids": None if recording.rdm_only else len(recording.neuroid_ids),
@@ -181,7 +180,7 @@ def compute(
     } | ceiling  # fmt: skip
     # Intervals of the map are left out: they would cost more than all the claims together.
     layers = profile(xs, **brain, metric=metric, n_boot=0, **how)
-    by_ceiling = _ceiled(found, recording, metric, split[1], ceiling, how)
+    by_ceiling = _ceiled(found, recording, metric, split[1], ceiling, reliability, how)
     rows = [common | by_ceiling | _brain_scores_layer(recording, metric, layers) | {
         "layer": found.layer, "score": found.score, "lo": found.lo, "hi": found.hi,
         "naive_layer": found.naive_layer, "naive_score": found.naive_score, "optimism": found.optimism,
@@ -198,17 +197,19 @@ def compute(
 
 def _ceiled(
     found: Commitment, recording: Recording, metric: str, half: np.ndarray, ceiling: dict[str, float | None],
-    how: dict[str, Any],
+    reliability: np.ndarray, how: dict[str, Any],
 ) -> dict[str, float]:  # fmt: skip
-    """The score by its ceiling; for regressions with an interval that carries both, resampled together."""
-    samples = None
+    """The score by its ceiling; for regressions and RSA with an interval that carries both, resampled together.
+
+    reliability: the ceiling in the resamples of an RSA score, or fewer of them.
+    """
     if metric in REGRESSIONS and len(found.samples) and ceiling["ceiling"] is not None:
         assert recording.trials is not None
         groups = None if how["groups"] is None else how["groups"][half]
         reliability = ceiling_in_resamples(
             recording.trials[half], found.values, groups=groups, n_boot=len(found.samples), seed=how["seed"]
         )
-        samples = (found.samples, reliability)
+    samples = (found.samples[: len(reliability)], reliability) if len(reliability) else None
     by = ceiled(found.score, _or_nan(ceiling["ceiling"]), normalisation=NORMALISATION, samples=samples)
     return {"score_ceiled": float(by.value), "score_ceiled_lo": float(by.lo), "score_ceiled_hi": float(by.hi)}
 
@@ -255,7 +256,7 @@ def _planted_layer(recording: Recording) -> str:
 
 def ceiling_of(
     recording: Recording, metric: str, half: np.ndarray, n_boot: int, how: dict[str, Any]
-) -> dict[str, float | None]:
+) -> tuple[dict[str, float | None], np.ndarray]:
     """`_ceiling`, computed once a process: it is the same for every network."""
     kind = "regression" if metric in REGRESSIONS else metric
     key = (recording.sha256, recording.name, recording.region, kind, half.tobytes(), n_boot, how["seed"])
@@ -264,36 +265,46 @@ def ceiling_of(
     return _CEILINGS[key]
 
 
-_CEILINGS: dict[tuple, dict[str, float | None]] = {}
+_CEILINGS: dict[tuple, tuple[dict[str, float | None], np.ndarray]] = {}
 # The chance row's interval need not be as smooth as those of the claims.
 SHUFFLED_BOOTSTRAP = 200
 
 
 def _ceiling(
     recording: Recording, metric: str, half: np.ndarray, n_boot: int, how: dict[str, Any]
-) -> dict[str, float | None]:
-    """Ceiling of the reported half with its interval, None where the recording has none.
+) -> tuple[dict[str, float | None], np.ndarray]:
+    """Ceiling of the reported half with its interval, None where the recording has none; for RSA also the ceiling in
+    the first of the resamples that the score gets, else an empty array.
 
     Regressions: median over neuroids of the split-half reliability; RSA of trials: that of the RDM; RSA of several
     subjects: the lower bound, with lower and upper bound as its range (Nili et al. 2014); metrics from brain to model:
     1, a model's units have no noise; others: the recording with itself under the same metric (self_ceiling.py).
     """
     seed = how["seed"]
+    samples = np.empty(0)
     none: dict[str, float | None] = {"ceiling": None, "ceiling_lo": None, "ceiling_hi": None}
     method = "whitened" if metric == "rsa_whitened" else "spearman"
     if recording.rdms is not None:
-        lower, upper = subjects_ceiling(subset(recording.rdms, half), method)
+        shown = subset(recording.rdms, half)
+        lower, upper = subjects_ceiling(shown, method)
         if math.isnan(lower):
-            return none
-        return {"ceiling": lower, "ceiling_lo": lower, "ceiling_hi": upper}
+            return none, samples
+        # The whitened ceilings would cost a solve a resample and subject.
+        if metric == "rsa":
+            groups = groups_of(recording)
+            boot = rsa_bootstrap.bootstrap(
+                shown[:1], shown, n=_few(n_boot), seed=seed, groups=None if groups is None else groups[half]
+            )
+            samples = boot.ceiling_samples[:, 0, 0]
+        return {"ceiling": lower, "ceiling_lo": lower, "ceiling_hi": upper}, samples
     assert recording.trials is not None
     groups = groups_of(recording)
     trials, groups = recording.trials[half], None if groups is None else groups[half]
     if trials.shape[1] < 2:
-        return none
+        return none, samples
     value: Any
     if metric in half_samples.REVERSED:
-        return {"ceiling": 1.0, "ceiling_lo": None, "ceiling_hi": None}
+        return {"ceiling": 1.0, "ceiling_lo": None, "ceiling_hi": None}, samples
     if metric in half_samples.COMPARED:
         stratify = how.get("stratify")
         folds = {name: how[name] for name in ("n_splits", "test_size", "seed")}
@@ -309,10 +320,18 @@ def _ceiling(
         values = split_half(trials, seed=seed, n_boot=0, groups=groups, by=by).value
         value = with_interval(values, n=n_boot, seed=seed)
     else:
-        value = split_half_rdm(trials, method=method, seed=seed, n_boot=max(2, n_boot // 10), groups=groups)
+        few = _few(n_boot)
+        samples = rdm_ceiling.resampled(trials, method=method, n=10, seed=seed, n_boot=few, groups=groups)[0]
+        value = rdm_ceiling.interval(samples)
+        samples = samples[1:]
     if math.isnan(value.value):
-        return none
-    return {"ceiling": value.value, "ceiling_lo": value.lo, "ceiling_hi": value.hi}
+        return none, np.empty(0)
+    return {"ceiling": value.value, "ceiling_lo": value.lo, "ceiling_hi": value.hi}, samples
+
+
+def _few(n_boot: int) -> int:
+    """Resamples of an RDM's ceiling, each of which takes many comparisons: enough for the ends of an interval."""
+    return max(2, n_boot // 5)
 
 
 def _shuffled(context: Context, recording: Recording, x: np.ndarray, metric: str, half: np.ndarray) -> dict[str, Any]:

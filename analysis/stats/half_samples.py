@@ -43,8 +43,9 @@ def score(
     groups: np.ndarray | None = None,
     stratify: np.ndarray | None = None,
     n_boot: int = N,
-) -> tuple[float, float, float, np.ndarray]:
-    """Score (median over values, mean over splits), its 95 % interval, and the values (n_values,), meaned over splits.
+) -> tuple[float, float, float, np.ndarray, np.ndarray]:
+    """Score (median over values, mean over splits), its 95 % interval, the values (n_values,), meaned over splits, and
+    samples of the score (n_samples,), of as much spread as it has and drawn alike for all networks; empty for none.
 
     folds: n_splits, test_size and seed of shuffle_splits; groups, stratify: n_stimuli labels; n_boot: 0 leaves the
     interval out (NaN), else min(N, n_boot) half-samples, of whole groups; it is NaN, too, where half of the stimuli
@@ -61,16 +62,17 @@ def score(
     found = on(np.arange(len(x)), folds["n_splits"])
     value, values = aggregate(found), nanmean(found)
     if not n_boot or not np.isfinite(value):
-        return value, float("nan"), float("nan"), values
+        return value, float("nan"), float("nan"), values, np.empty(0)
     labels = np.arange(len(x)) if groups is None else np.unique(groups, return_inverse=True)[1]
     n_groups = int(labels.max()) + 1
     rng = np.random.default_rng(folds["seed"])
     drawn = [np.isin(labels, rng.permutation(n_groups)[: n_groups // 2]) for _ in range(min(N, n_boot))]
     if metric != "cka" and min(d.sum() for d in drawn) * min(folds["test_size"], 1 - folds["test_size"]) < 2:
-        return value, float("nan"), float("nan"), values
+        return value, float("nan"), float("nan"), values, np.empty(0)
     samples = np.array([aggregate(on(np.flatnonzero(d), min(_SPLITS, folds["n_splits"]))) for d in drawn])
-    samples = samples[np.isfinite(samples)]
-    if len(samples) < 2:
-        return value, float("nan"), float("nan"), values
-    half = float(student.ppf(0.975, len(samples) - 1) * samples.std(ddof=1))
-    return value, max(-1.0, value - half), min(1.0, value + half), values  # past which no score lies
+    known = samples[np.isfinite(samples)]
+    if len(known) < 2:
+        return value, float("nan"), float("nan"), values, np.empty(0)
+    half = float(student.ppf(0.975, len(known) - 1) * known.std(ddof=1))
+    lo, hi = max(-1.0, value - half), min(1.0, value + half)  # past which no score lies
+    return value, lo, hi, values, value + samples - known.mean()

@@ -41,7 +41,8 @@ class LayerScore:
 
     score: median over neuroids, mean over splits (regressions, see `aggregate`), or mean similarity over subjects
     (RSA); lo, hi: 95 % interval, NaN where none was asked for; values: float64 (n_neuroids,) or (n_subjects,);
-    samples: the score in each bootstrap resample (n_boot,), empty where none was asked for.
+    samples: the score in each bootstrap resample (n_boot,), or half-sample (half_samples.N,), drawn alike for all
+    networks; empty where none was asked for.
     """
 
     score: float
@@ -204,8 +205,10 @@ def layer_score(
     responses = np.asarray(y, dtype=np.float64)
     folds: dict[str, Any] = {"n_splits": n_splits, "test_size": test_size, "seed": seed}
     if metric not in REGRESSIONS:
-        found = half_samples.score(metric, x, responses, folds, groups=groups, stratify=stratify, n_boot=n_boot)
-        return LayerScore(*found, len(x))
+        value, lo, hi, values, samples = half_samples.score(
+            metric, x, responses, folds, groups=groups, stratify=stratify, n_boot=n_boot
+        )
+        return LayerScore(value, lo, hi, values, len(x), samples)
     splits = shuffle_splits(len(x), groups=groups, stratify=stratify, **folds)
     if metric == "pls":
         predictions = pls.predict(x, responses, splits)
