@@ -13,7 +13,7 @@ FLAGS = --profile $(PROFILE) --results "$(RESULTS)" --data "$(DATA)" --only '$(O
 TRAINING = $(if $(BUDGET),--budget $(BUDGET)) $(if $(TRACKER),--tracker $(TRACKER))
 BLENDNET := $(BIN)/blendnet
 
-.PHONY: help demo all train score-brain figures report verify test lint bench lock clean say setup
+.PHONY: help demo all train score-brain figures report verify power docs test lint bench lock clean say setup
 help:
 	@sed -n 's/^#: //p' $(MAKEFILE_LIST)
 
@@ -25,6 +25,8 @@ help:
 #: make figures      tables -> figures (no GPU, no torch, never trains)
 #: make report       tables and figures -> report.html
 #: make verify       recompute a sample of stored scores and compare
+#: make power        how many networks and seeds an effect needs, from the effects found
+#: make docs         the documentation as web pages -> docs/_build/html/index.html
 #: make test / lint / bench / clean
 
 say:
@@ -64,6 +66,12 @@ report: say $(READY)
 verify: say $(READY)
 	@$(BLENDNET) verify $(FLAGS)
 
+power: say $(READY)
+	@$(BLENDNET) power $(FLAGS)
+docs: $(READY)
+	@$(BIN)/python -m sphinx -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 test: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
@@ -79,5 +87,5 @@ lock: $(READY)
 
 clean:
 	@rm -rf $(RESULTS)/$(PROFILE)/checkpoints $(RESULTS)/$(PROFILE)/activations $(RESULTS)/$(PROFILE)/cache \
-	  $(RESULTS)/$(PROFILE)/predictions $(RESULTS)/$(PROFILE)/scores $(RESULTS)/$(PROFILE)/manifests
+	  $(RESULTS)/$(PROFILE)/predictions $(RESULTS)/$(PROFILE)/inside $(RESULTS)/$(PROFILE)/scores $(RESULTS)/$(PROFILE)/manifests
 	@echo "removed the heavy products of profile $(PROFILE); tables, figures and report are kept"

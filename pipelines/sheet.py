@@ -7,6 +7,7 @@ here; `make all PROFILE=name` runs it.
 
 from dataclasses import dataclass, field
 
+from analysis.schema import METRICS
 from blendnet.data.classes import CLASSES
 from blendnet.errors import unknown
 from blendnet.run import WITHOUT_HEADS, Recipe, Run
@@ -238,6 +239,7 @@ FULL = Profile(
     seeds=(0, 1, 2, 3, 4),
     controls=CONTROLS,
     recordings=(*BRAIN_SCORE, *PUBLISHED),
+    metrics=METRICS,
 )
 
 LEGACY = Profile(
