@@ -19,6 +19,7 @@ _IN_THE_WAY = {
     errno.EROFS: "the file system is read-only; choose another folder with --results",
     errno.EACCES: "no permission to write there; choose another folder with --results",
     errno.EPERM: "no permission to write there; choose another folder with --results",
+    errno.EEXIST: "a file of that name is in the way; choose another folder with --results",
     errno.ENOTDIR: "a part of this path is a file, not a folder; choose another folder with --results",
 }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from blendnet import locks
 from blendnet.errors import BlendnetError
 from blendnet.run import Run
 from pipelines.sheet import Profile
@@ -66,15 +67,54 @@ class Context:
         return chosen
 
     def each(self, step: str, runs: list[Run]) -> Iterator[Run]:
-        """Go through runs, saying which one of how many and the time left as measured so far."""
+        """Go through runs in `turns`."""
+        for i in self.turns(step, [run.id for run in runs]):
+            yield runs[i]
+
+    def turns(self, step: str, names: list[str]) -> Iterator[int]:
+        """Go through things by their names, saying which one of how many and the time left as measured so far.
+
+        Each is locked while it is worked on; one that another process works on comes last, when that is done and there
+        is most likely nothing left to do. torchrun's processes go through the same names in the same order, locked by
+        the first of them.
+        """
         began = time.perf_counter()
-        for i, run in enumerate(runs):
+        waiting, passed = list(range(len(names))), []
+        for turn in range(len(names)):
+            lock = None
+            while waiting and lock is None:
+                i = waiting.pop(0)
+                lock = self.lock(step, names[i])
+                if int(os.environ.get("WORLD_SIZE") or 1) > 1:
+                    if os.environ.get("RANK", "0") == "0":
+                        locks.wait(lock)
+                elif not lock.acquire():
+                    passed.append(i)
+                    lock = None
+            if lock is None:
+                i = passed.pop(0)
+                lock = self.lock(step, names[i])
+                if not lock.acquire():
+                    say(f"[{step}] waiting for {names[i]}, held by {locks.owner(lock.path)}")
+                    locks.wait(lock)
             left = ""
-            if i:
-                seconds = (time.perf_counter() - began) / i * (len(runs) - i)
+            if turn:
+                seconds = (time.perf_counter() - began) / turn * (len(names) - turn)
                 left = f", about {duration(seconds)} left"
-            say(f"[{step} {i + 1}/{len(runs)}] {run.id}{left}")
-            yield run
+            say(f"[{step} {turn + 1}/{len(names)}] {names[i]}{left}")
+            try:
+                yield i
+            finally:
+                lock.release()
+
+    def gathering(self) -> locks.Lock:
+        """To be held while tables are made from the pieces of all runs: who reads the pieces first must not write
+        last."""
+        return self.lock("gather", "tables")
+
+    def lock(self, step: str, name: str) -> locks.Lock:
+        """The lock of one step of one run (or of a table that is gathered), not taken yet."""
+        return locks.Lock(self.folder("locks", f"{step}-{name}.lock"))
 
 
 def say(text: str) -> None:

@@ -1,36 +1,26 @@
 """activations -> scores.csv and layers.csv: commit a layer on half A of the stimuli, report it on half B."""
 
-import math
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis import tables
-from analysis.similarity import rdm_ceiling, rsa_bootstrap, self_ceiling
-from analysis.similarity._ceiling import ceiled, split_half, with_interval
-from analysis.similarity._splits import halves, shuffle_splits
-from analysis.similarity.rsa import ceiling as subjects_ceiling
-from analysis.similarity.rsa import subset
-from analysis.stats import half_samples
-from analysis.stats.intervals import ceiling_in_resamples
-from analysis.stats.layers import REGRESSIONS, Commitment, LayerScore, layer_score, nested_commitment, profile
+from analysis.stats.layers import REGRESSIONS
 from blendnet import activations, assembly, models
-from blendnet.data.brain._brainscore import splits_of
 from blendnet.data.brain.recording import Recording
 from blendnet.errors import BlendnetError
 from blendnet.files import read_json, write_json
 from blendnet.keys import code_version, difference, imported, stale
 from blendnet.run import Run
-from pipelines import extract, networks, provenance, recordings
+from pipelines import extract, networks, provenance, recordings, scoring
 from pipelines.context import Context, say
 
 # What every score runs through; the metric's own files come to it, so that a new metric leaves the others' scores be.
 CODE = (
-    "pipelines/score.py", "analysis/stats/layers.py", "analysis/stats/intervals.py", "analysis/similarity/_splits.py",
+    "pipelines/scoring.py", "analysis/stats/layers.py", "analysis/stats/intervals.py", "analysis/similarity/_splits.py",
     "analysis/similarity/_arrays.py", "analysis/similarity/_ceiling.py",
 )  # fmt: skip
-NORMALISATION = "r/c"
 # The whitened comparison solves a system of the size of the stimuli in every resample.
 WHITENED_STIMULI = 300
 
@@ -41,11 +31,11 @@ def score(context: Context) -> None:
     if context.only in ("*", extract.PIXELS):
         runs.append(None)
     found = recordings.load(context)
-    for i, run in enumerate(runs):
-        say(f"[score {i + 1}/{len(runs)}] {run.id if run else extract.PIXELS}")
+    for i in context.turns("score", [run.id if run else extract.PIXELS for run in runs]):
         for recording in found:
-            score_run(context, run, recording)
-    gather(context)
+            score_run(context, runs[i], recording)
+    with context.gathering():
+        gather(context)
 
 
 def metrics_for(context: Context, recording: Recording) -> tuple[str, ...]:
@@ -103,7 +93,7 @@ def settings_of(context: Context, metric: str) -> dict[str, Any]:
     p = context.profile
     return {
         "n_splits": p.n_splits, "split_test": p.split_test, "seed": p.score_seed, "n_bootstrap": p.n_bootstrap,
-        "normalisation": NORMALISATION, "metric": metric, "code": code_of(metric),
+        "normalisation": scoring.NORMALISATION, "metric": metric, "code": code_of(metric),
     }  # fmt: skip
 
 
@@ -129,7 +119,7 @@ def score_run(context: Context, run: Run | None, recording: Recording) -> None:
             continue
         if differs:
             say(f"  {recording.name}, {metric}: computed anew, differs in {'; '.join(differs[:3])}")
-        piece = compute(context, run, recording, xs, metric)
+        piece = scoring.compute(context, run, recording, xs, metric)
         hashes = {
             "weights_sha256": weights, "activations_key": activations_key, "recording_sha256": recording.sha256,
             "code_version": key["code"],
@@ -143,222 +133,6 @@ def score_run(context: Context, run: Run | None, recording: Recording) -> None:
         say(f"  {recording.name} {recording.region}: {', '.join(said)}")
     if dead:
         say(f"  no score for {', '.join(sorted(dead))}: the layer gives the same answer to different stimuli")
-
-
-def how_of(context: Context, recording: Recording) -> dict[str, Any]:
-    """How a recording is cross-validated: by the sheet, or as Brain-Score does it where it is one of its benchmarks."""
-    p = context.profile
-    how: dict[str, Any] = {"n_splits": p.n_splits, "test_size": p.split_test, "seed": p.score_seed,
-                           "groups": groups_of(recording)}  # fmt: skip
-    return how | splits_of(recording) if is_brain_score(recording) else how
-
-
-def is_brain_score(recording: Recording) -> bool:
-    """Is the recording one of Brain-Score's own benchmarks?"""
-    return "stratify" in recording.about
-
-
-def compute(
-    context: Context, run: Run | None, recording: Recording, xs: dict[str, np.ndarray], metric: str
-) -> dict[str, Any]:
-    """Rows of scores.csv and layers.csv for one run, recording and metric, and the score in every resample (the same
-    stimuli and neuroids for every network, so that the samples of twins are paired); pure: reads and writes nothing."""
-    p = context.profile
-    about = _about(context, run) | {"recording": recording.name, "region": recording.region}
-    how = how_of(context, recording)
-    split = halves(len(recording.stimuli), seed=p.score_seed, groups=how["groups"])
-    brain: dict[str, Any] = {"rdms": recording.rdms} if recording.rdm_only else {"y": recording.mean()}
-    depth = {layer: i / max(1, len(xs) - 1) for i, layer in enumerate(xs)}
-    found = nested_commitment(xs, **brain, metric=metric, halves=split, n_boot=p.n_bootstrap, **how)
-    ceiling, reliability = ceiling_of(recording, metric, split[1], p.n_bootstrap, how)
-    common = about | {
-        "species": recording.species, "metric": metric, "normalisation": NORMALISATION,
-        "n_neuroids": None if recording.rdm_only else len(recording.neuroid_ids),
-        "n_subjects": len(set(recording.subjects)),
-        "n_stimuli": len(recording.stimuli), "n_report": found.n_report, "planted": recording.planted,
-        "planted_layer": _planted_layer(recording),
-    } | ceiling  # fmt: skip
-    # Intervals of the map are left out: they would cost more than all the claims together.
-    layers = profile(xs, **brain, metric=metric, n_boot=0, **how)
-    by_ceiling = _ceiled(found, recording, metric, split[1], ceiling, reliability, how)
-    rows = [common | by_ceiling | _brain_scores_layer(recording, metric, layers) | {
-        "layer": found.layer, "score": found.score, "lo": found.lo, "hi": found.hi,
-        "naive_layer": found.naive_layer, "naive_score": found.naive_score, "optimism": found.optimism,
-    }]  # fmt: skip
-    if run is not None:
-        rows.append(common | {"kind": "shuffled"} | _shuffled(context, recording, xs[found.layer], metric, split[1]))
-    maps = [about | {
-        "metric": metric, "layer": layer, "depth": depth[layer], "score": s.score, "lo": None, "hi": None,
-        "ceiling": ceiling["ceiling"], "n_neuroids": common["n_neuroids"], "n_stimuli": s.n_stimuli,
-    } for layer, s in layers.items()]  # fmt: skip
-    samples = [float(f"{v:.6g}") if math.isfinite(v) else None for v in found.samples]
-    return {"scores": [_plain(r) for r in rows], "layers": [_plain(r) for r in maps], "samples": samples}
-
-
-def _ceiled(
-    found: Commitment, recording: Recording, metric: str, half: np.ndarray, ceiling: dict[str, float | None],
-    reliability: np.ndarray, how: dict[str, Any],
-) -> dict[str, float]:  # fmt: skip
-    """The score by its ceiling; for regressions and RSA with an interval that carries both, resampled together.
-
-    reliability: the ceiling in the resamples of an RSA score, or fewer of them.
-    """
-    if metric in REGRESSIONS and len(found.samples) and ceiling["ceiling"] is not None:
-        assert recording.trials is not None
-        groups = None if how["groups"] is None else how["groups"][half]
-        reliability = ceiling_in_resamples(
-            recording.trials[half], found.values, groups=groups, n_boot=len(found.samples), seed=how["seed"]
-        )
-    samples = (found.samples[: len(reliability)], reliability) if len(reliability) else None
-    by = ceiled(found.score, _or_nan(ceiling["ceiling"]), normalisation=NORMALISATION, samples=samples)
-    return {"score_ceiled": float(by.value), "score_ceiled_lo": float(by.lo), "score_ceiled_hi": float(by.hi)}
-
-
-def _brain_scores_layer(recording: Recording, metric: str, layers: dict[str, LayerScore]) -> dict[str, Any]:
-    """The layer that Brain-Score itself would commit, and its raw score: chosen and scored on all stimuli, as it does.
-
-    On its own splits the map of PLS scores is Brain-Score's; its PCA to 1000 components changes nothing in layers that
-    are projected to 1000 columns or fewer. It compares explained variance, the square.
-    """
-    if metric != "pls" or not is_brain_score(recording):
-        return {}
-    known = {layer: s.score for layer, s in layers.items() if math.isfinite(s.score)}
-    best = max(known, key=lambda layer: known[layer] ** 2)
-    return {"brain_score_layer": best, "brain_score_raw": known[best]}
-
-
-def _about(context: Context, run: Run | None) -> dict[str, Any]:
-    if run is None:
-        return {"run": extract.PIXELS, "network": extract.PIXELS, "attention": "", "heads": None, "training": "",
-                "seed": None, "kind": "pixels"}  # fmt: skip
-    kind = "network"
-    if run.training == "untrained":
-        kind = "untrained"
-    elif run in context.profile.control_runs():
-        kind = "control"
-    return {"run": run.id, "network": run.network, "attention": run.attention, "heads": run.heads,
-            "training": run.training, "seed": run.seed, "kind": kind}  # fmt: skip
-
-
-def groups_of(recording: Recording) -> np.ndarray | None:
-    """Groups of stimuli that are never divided (clips), None where every stimulus stands alone: then the splits are
-    Brain-Score's."""
-    groups = recording.stimuli.groups
-    return None if len(np.unique(groups)) == len(groups) else groups
-
-
-def _planted_layer(recording: Recording) -> str:
-    """What the planted neurons were made from, as 'run id:layer'; '' for a real recording."""
-    if not recording.planted:
-        return ""
-    return f"{recording.about['source_run']}:{recording.about['planted_layer']}"
-
-
-def ceiling_of(
-    recording: Recording, metric: str, half: np.ndarray, n_boot: int, how: dict[str, Any]
-) -> tuple[dict[str, float | None], np.ndarray]:
-    """`_ceiling`, computed once a process: it is the same for every network."""
-    kind = "regression" if metric in REGRESSIONS else metric
-    key = (recording.sha256, recording.name, recording.region, kind, half.tobytes(), n_boot, how["seed"])
-    if key not in _CEILINGS:
-        _CEILINGS[key] = _ceiling(recording, metric, half, n_boot, how)
-    return _CEILINGS[key]
-
-
-_CEILINGS: dict[tuple, tuple[dict[str, float | None], np.ndarray]] = {}
-# The chance row's interval need not be as smooth as those of the claims.
-SHUFFLED_BOOTSTRAP = 200
-
-
-def _ceiling(
-    recording: Recording, metric: str, half: np.ndarray, n_boot: int, how: dict[str, Any]
-) -> tuple[dict[str, float | None], np.ndarray]:
-    """Ceiling of the reported half with its interval, None where the recording has none; for RSA also the ceiling in
-    the first of the resamples that the score gets, else an empty array.
-
-    Regressions: median over neuroids of the split-half reliability; RSA of trials: that of the RDM; RSA of several
-    subjects: the lower bound, with lower and upper bound as its range (Nili et al. 2014); metrics from brain to model:
-    1, a model's units have no noise; others: the recording with itself under the same metric (self_ceiling.py).
-    """
-    seed = how["seed"]
-    samples = np.empty(0)
-    none: dict[str, float | None] = {"ceiling": None, "ceiling_lo": None, "ceiling_hi": None}
-    method = "whitened" if metric == "rsa_whitened" else "spearman"
-    if recording.rdms is not None:
-        shown = subset(recording.rdms, half)
-        lower, upper = subjects_ceiling(shown, method)
-        if math.isnan(lower):
-            return none, samples
-        # The whitened ceilings would cost a solve a resample and subject.
-        if metric == "rsa":
-            groups = groups_of(recording)
-            boot = rsa_bootstrap.bootstrap(
-                shown[:1], shown, n=_few(n_boot), seed=seed, groups=None if groups is None else groups[half]
-            )
-            samples = boot.ceiling_samples[:, 0, 0]
-        return {"ceiling": lower, "ceiling_lo": lower, "ceiling_hi": upper}, samples
-    assert recording.trials is not None
-    groups = groups_of(recording)
-    trials, groups = recording.trials[half], None if groups is None else groups[half]
-    if trials.shape[1] < 2:
-        return none, samples
-    value: Any
-    if metric in half_samples.REVERSED:
-        return {"ceiling": 1.0, "ceiling_lo": None, "ceiling_hi": None}, samples
-    if metric in half_samples.COMPARED:
-        stratify = how.get("stratify")
-        folds = {name: how[name] for name in ("n_splits", "test_size", "seed")}
-        splits = shuffle_splits(
-            len(half), groups=groups, stratify=None if stratify is None else stratify[half], **folds
-        )
-        few = min(n_boot, half_samples.N)
-        value = self_ceiling.ceiling(
-            metric, trials, None if metric == "cka" else splits, n=3, seed=seed, n_boot=few, groups=groups
-        )
-    elif metric in REGRESSIONS:
-        by = recording.about.get("ceiling_by", "stimulus")
-        values = split_half(trials, seed=seed, n_boot=0, groups=groups, by=by).value
-        value = with_interval(values, n=n_boot, seed=seed)
-    else:
-        few = _few(n_boot)
-        samples = rdm_ceiling.resampled(trials, method=method, n=10, seed=seed, n_boot=few, groups=groups)[0]
-        value = rdm_ceiling.interval(samples)
-        samples = samples[1:]
-    if math.isnan(value.value):
-        return none, np.empty(0)
-    return {"ceiling": value.value, "ceiling_lo": value.lo, "ceiling_hi": value.hi}, samples
-
-
-def _few(n_boot: int) -> int:
-    """Resamples of an RDM's ceiling, each of which takes many comparisons: enough for the ends of an interval."""
-    return max(2, n_boot // 5)
-
-
-def _shuffled(context: Context, recording: Recording, x: np.ndarray, metric: str, half: np.ndarray) -> dict[str, Any]:
-    """The chance row: the same layer with its stimuli in a random order, scored on the same half."""
-    p = context.profile
-    how = how_of(context, recording)
-    for name in ("groups", "stratify"):
-        if how.get(name) is not None:
-            how[name] = how[name][half]
-    order = np.random.default_rng([p.score_seed, 7]).permutation(len(half))
-    brain: dict[str, Any]
-    if recording.rdm_only:
-        brain = {"rdms": subset(np.asarray(recording.rdms), half)}
-    else:
-        brain = {"y": recording.mean()[half]}
-    s = layer_score(x[half][order], **brain, metric=metric, n_boot=min(p.n_bootstrap, SHUFFLED_BOOTSTRAP), **how)
-    return {"layer": "", "score": s.score, "lo": s.lo, "hi": s.hi, "score_ceiled": None, "naive_layer": "",
-            "naive_score": None, "optimism": None}  # fmt: skip
-
-
-def _or_nan(value: float | None) -> float:
-    return float("nan") if value is None else value
-
-
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN: missing numbers are null."""
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
 
 
 def _belongs(context: Context, piece: dict[str, Any], names: set[str]) -> bool:

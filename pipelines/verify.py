@@ -10,8 +10,7 @@ from analysis import tables
 from blendnet import activations, models
 from blendnet.errors import BlendnetError
 from blendnet.run import Run
-from pipelines import extract, recordings
-from pipelines import score as scoring
+from pipelines import extract, recordings, scoring
 from pipelines.context import Context, say
 
 TOLERANCE = 1e-4  # float32 activations in batches of other sizes differ in the last digits
