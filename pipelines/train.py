@@ -22,7 +22,8 @@ def train(context: Context) -> None:
     with distributed.processes(device):
         _train(context, device)
         if distributed.speaks():
-            training_table.gather(context)
+            with context.gathering():
+                training_table.gather(context)
 
 
 def _train(context: Context, device: torch.device) -> None:
