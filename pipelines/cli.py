@@ -63,6 +63,19 @@ def parser() -> argparse.ArgumentParser:
         if verb in ("train", "all", "plan"):
             sub.add_argument("--budget", metavar="TIME", required=verb == "plan",
                              help="plan the epochs so that training takes no longer, e.g. 30m or 1h30m")  # fmt: skip
+        if verb == "draw":
+            sub.add_argument(
+                "--check", action="store_true", help="draw nothing; fail where a figure is stale or missing"
+            )
+        if verb == "power":
+            sub.add_argument("--quantity", help="e.g. accuracy:blended_both (default: all of effects.csv)")
+            sub.add_argument(
+                "--effect", type=float, help="the true difference (default: the margin, and what was found)"
+            )
+            sub.add_argument(
+                "--n-simulations", type=int, default=2000, help="simulated studies a design (default: 2000)"
+            )
+            sub.add_argument("--seed", type=int, default=0, help="of the simulation (default: 0)")
     zoo = verbs.add_parser("models", help="the zoo: parameters, operations, sites and layers of networks")
     zoo.add_argument("networks", nargs="*", help="e.g. resnet18 torchvision:convnext_tiny timm:... (default: all)")
     zoo.add_argument("--attention", action="append", help="only this kind (may be given several times)")
@@ -159,6 +172,14 @@ def dispatch(arguments: argparse.Namespace) -> int:
 
         step = draw.draw if arguments.verb == "draw" else report.report
         step(chosen, arguments.results / chosen.name)
+        return 0
+    if arguments.verb == "power":
+        from pipelines.power import power
+
+        power(
+            chosen, arguments.results / chosen.name, quantity=arguments.quantity, effect=arguments.effect,
+            n_simulations=arguments.n_simulations, seed=arguments.seed,
+        )  # fmt: skip
         return 0
     if arguments.verb == "correlate":
         from pipelines.correlate import correlate

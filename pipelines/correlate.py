@@ -1,18 +1,111 @@
-"""scores and accuracy -> correlation.csv and twins.csv. Tables in, tables out: no torch."""
+"""scores and accuracy -> correlation.csv, twins.csv, effects.csv, relation.csv, mixed.csv. No torch."""
 
+import json
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from analysis import tables
-from analysis.stats import correlation, twins
+from analysis.stats import accuracy as rates
+from analysis.stats import correlation, effects, mixed, relation, twins
+from blendnet.files import read_json
 from pipelines.sheet import Profile
+
+_TESTS = ("blended", "regular")
+_ABOUT = ["run", "network", "attention", "heads", "training", "seed"]
+# Twins' resamples are the same stimuli and neuroids where all of a score's key but the network is the same.
+_OWN = ("activations",)
 
 
 def correlate(profile: Profile, results: Path) -> None:
-    """Relate brain similarity to accuracy across runs, and attention to its plain twin within runs."""
+    """Relate brain similarity to accuracy across runs, and attention to its plain twin within runs.
+
+    Where predictions and score pieces lie beside the tables, intervals of the effects carry images, stimuli and
+    neuroids, too. Only those are used that the tables themselves were made from; what is left out is said in a line.
+    """
     folder = results / "tables"
     scores, accuracy = (tables.read(folder / f"{name}.csv", name, profile.name) for name in ("scores", "accuracy"))
-    table = correlation.compute(scores, accuracy)
-    tables.write(table, folder / "correlation.csv")
-    pairs = twins.compute(scores, accuracy)
-    tables.write(pairs, folder / "twins.csv")
-    print(f"  {len(table)} coefficients, {len(pairs)} twin differences", flush=True)
+    layers = tables.read(folder / "layers.csv", "layers", profile.name)
+    outcomes, samples = read_outcomes(results, accuracy), read_samples(results, scores)
+    for what, found, of in (("predictions", outcomes, "accuracy"), ("score samples", samples, "score")):
+        if not found:
+            print(f"  no {what} that the tables rest on: intervals of {of} effects rest on networks and seeds alone")
+    made = {
+        "correlation": correlation.compute(scores, accuracy),
+        "twins": twins.compute(scores, accuracy),
+        "effects": effects.compute(scores, accuracy, outcomes, samples),
+        "relation": relation.compute(scores, layers, accuracy),
+        "mixed": mixed.compute(scores, accuracy),
+    }
+    for name, table in made.items():
+        tables.write(table, folder / f"{name}.csv")
+    words = {"correlation": "coefficients", "twins": "twin differences", "effects": "effects",
+             "relation": "relations", "mixed": "terms of mixed models"}  # fmt: skip
+    print(f"  {', '.join(f'{len(made[name])} {word}' for name, word in words.items())}", flush=True)
+
+
+def read_outcomes(results: Path, accuracy: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
+    """{run: {'blended': frame, 'regular': frame}} (effects.correct), of the runs whose predictions give the very counts
+    of accuracy.csv; a run whose predictions give others is left out, in one line."""
+    found, stale = {}, []
+    for run, rows in accuracy.groupby("run", sort=True):
+        paths = {test: results / "predictions" / str(run) / f"{test}.csv" for test in _TESTS}
+        if not all(path.exists() for path in paths.values()):
+            continue
+        frames = {test: pd.read_csv(path, keep_default_na=False) for test, path in paths.items()}
+        about = {name: rows[name].iloc[0] for name in _ABOUT}
+        if _counts(rates.aggregate(frames.values(), about)) == _counts(rows[rows["test"].isin(_TESTS)]):
+            found[str(run)] = {test: effects.correct(frame) for test, frame in frames.items()}
+        else:
+            stale.append(str(run))
+    _say_left_out("predictions that are not those of accuracy.csv", stale, "run blendnet predict")
+    return found
+
+
+def _counts(accuracy: pd.DataFrame) -> dict[tuple, tuple[int, int]]:
+    keys = zip(accuracy["test"], accuracy["by"], accuracy["group"], accuracy["outcome"])
+    return dict(zip(keys, zip(accuracy["k"].astype(int), accuracy["n"].astype(int))))
+
+
+def read_samples(results: Path, scores: pd.DataFrame) -> dict[tuple[str, str, str, str], np.ndarray]:
+    """{(run, recording, region, metric): (n_boot,)}, the score in each resample; NaN where one has no score.
+
+    From the pieces that hold the scores of scores.csv and were resampled alike for all runs; what others there are is
+    said in one line and left out."""
+    found: dict[tuple[str, str, str, str], np.ndarray] = {}
+    alike: dict[tuple[str, str, str], str] = {}
+    stale = []
+    rows = scores[scores["kind"].isin(("network", "untrained"))]
+    for row in rows.sort_values("run", kind="stable").to_dict("records"):
+        what = (str(row["recording"]), str(row["region"]), str(row["metric"]))
+        path = results / "scores" / str(row["run"]) / f"{'-'.join(what)}.json"
+        if not path.exists():
+            continue
+        piece = read_json(path)
+        samples = piece.get("samples")
+        if not samples:
+            continue
+        shared = json.dumps({k: v for k, v in piece["key"].items() if k not in _OWN}, sort_keys=True)
+        if not _holds(piece, row) or alike.setdefault(what, shared) != shared:
+            stale.append(f"{row['run']}/{path.stem}")
+            continue
+        found[(str(row["run"]), *what)] = np.array(samples, dtype=float)  # None becomes NaN
+    _say_left_out("score samples that are not those of scores.csv", stale, "run blendnet score")
+    return found
+
+
+def _holds(piece: dict[str, Any], row: dict[str, Any]) -> bool:
+    """Is the row of scores.csv, of six digits, one of the piece's?"""
+    names = ("run", "kind", "recording", "region", "metric", "activations_key", "recording_sha256", "code_version")
+    for own in piece["scores"]:
+        if all(str(own.get(name)) == str(row[name]) for name in names):
+            return own["score"] is not None and bool(np.isclose(own["score"], row["score"], rtol=1e-5, atol=1e-9))
+    return False
+
+
+def _say_left_out(what: str, names: list[str], what_to_do: str) -> None:
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        print(f"  not used, {what}: {', '.join(names[:3])}{more}; {what_to_do}", flush=True)

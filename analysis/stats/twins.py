@@ -36,12 +36,12 @@ def compute(scores: pd.DataFrame | None, accuracy: pd.DataFrame | None, *, seed:
         values.append(part.assign(quantity=quantity)[[*_KEY, "run", "attention", "value", "quantity"]])
     if not values:
         return tables.empty("twins")
-    pairs = _pairs(pd.concat(values, ignore_index=True).dropna(subset=["value"]))
-    if not len(pairs):
+    found = pairs(pd.concat(values, ignore_index=True).dropna(subset=["value"]))
+    if not len(found):
         return tables.empty("twins")
-    rows = pairs.assign(level="pair", n=1, interval="").to_dict("records")
+    rows = found.assign(level="pair", n=1, interval="").to_dict("records")
     cells = ["quantity", "training", "attention_kind", "heads"]
-    for names, part in pairs.groupby(cells, sort=True):
+    for names, part in found.groupby(cells, sort=True):
         base = dict(zip(cells, names))
         quantity = base["quantity"]
         rate = str(quantity).startswith("accuracy:")
@@ -55,7 +55,7 @@ def compute(scores: pd.DataFrame | None, accuracy: pd.DataFrame | None, *, seed:
 _KEY = ["network", "training", "seed", "heads"]
 
 
-def _pairs(values: pd.DataFrame) -> pd.DataFrame:
+def pairs(values: pd.DataFrame) -> pd.DataFrame:
     plain = values[values["attention"] == "none"].drop(columns=["attention", "heads"])
     other = values[values["attention"] != "none"].rename(columns={"attention": "attention_kind"})
     both = other.merge(plain, on=["network", "training", "seed", "quantity"], suffixes=("_attention", "_plain"))
