@@ -13,14 +13,16 @@ import pandas as pd
 from analysis import tables as columns
 from analysis.figures import _style as s
 
+FEW_NETWORKS = 5  # with fewer architectures the words say that they describe these and no others
 _AREA = {region: i for i, region in enumerate(s.REGIONS)}
 
 
-def accuracy_words(accuracy: pd.DataFrame, twins: pd.DataFrame) -> list[str]:
-    """Sentences on blends: twins against one another, guessing and untrained networks."""
+def accuracy_words(accuracy: pd.DataFrame, twins: pd.DataFrame, told: bool = False) -> list[str]:
+    """Sentences on blends: twins against one another, guessing and untrained networks. told: the twins are told of
+    from effects.csv (analysis/answer_effects.py), so not here."""
     out = []
     both = accuracy[(accuracy["by"] == "all") & (accuracy["outcome"] == "both")]
-    for training in _trainings(twins):
+    for training in [] if told else _trainings(twins):
         for quantity, words in (("blended_both", "both objects named in a blend"),
                                 ("regular_top1", "top-1 on images of one object")):  # fmt: skip
             mine = twins[(twins["quantity"] == f"accuracy:{quantity}") & (twins["training"] == training)]
@@ -35,7 +37,7 @@ def accuracy_words(accuracy: pd.DataFrame, twins: pd.DataFrame) -> list[str]:
                 out.append("By network: " + "; ".join(
                     f"{s.label(r['network'])} {points(r['difference'])} {evidence(r, True)}".rstrip(".") for r in each
                 ) + ".")  # fmt: skip
-    if not out:
+    if not out and not told:
         out.append("The tables hold no pair of a plain and an attention network, so this cannot be said.")
     guess = both["chance"].dropna()
     if len(guess):
@@ -50,8 +52,9 @@ def accuracy_words(accuracy: pd.DataFrame, twins: pd.DataFrame) -> list[str]:
     return out
 
 
-def area_words(scores: pd.DataFrame, twins: pd.DataFrame) -> list[str]:
-    """Sentences on brain scores: how many differences there are, which way, how sure, and against chance rows."""
+def area_words(scores: pd.DataFrame, twins: pd.DataFrame, told: bool = False) -> list[str]:
+    """Sentences on brain scores: how many differences there are, which way, how sure, and against chance rows. told:
+    the differences are told of from effects.csv, so not here."""
     all_rows = twins[(twins["level"] == "all") & twins["quantity"].str.startswith("score:")]
     rows = all_rows[all_rows["training"] != "untrained"]
     several = [word for word, column in (("training", "training"), ("kind of attention", "attention_kind"))
@@ -59,7 +62,9 @@ def area_words(scores: pd.DataFrame, twins: pd.DataFrame) -> list[str]:
     named = ["recording", "region", "metric", *several]
     what = f"{', '.join(named[:-1])} and {named[-1]}"
     out = []
-    if len(rows):
+    if told:
+        pass
+    elif len(rows):
         sure = int(((rows["lo"] > 0) | (rows["hi"] < 0)).sum())
         none = int(rows["lo"].isna().sum())
         out.append(
@@ -78,11 +83,13 @@ def area_words(scores: pd.DataFrame, twins: pd.DataFrame) -> list[str]:
                 _against(trained, scores[scores["kind"] == "pixels"], [], "pixels")]  # fmt: skip
         shuffled = scores[scores["kind"] == "shuffled"]["score"].dropna()
         if len(shuffled):
-            out.append(f"With the stimuli of the brain permuted the scores are {_num(shuffled.mean())} on average "
-                       f"(from {_num(shuffled.min())} to {_num(shuffled.max())}, n = {len(shuffled)}).")  # fmt: skip
+            out.append(
+                f"With the stimuli of the brain permuted the scores are {number(shuffled.mean())} on average "
+                f"(from {number(shuffled.min())} to {number(shuffled.max())}, n = {len(shuffled)})."
+            )
         optimism = trained["optimism"].dropna()
         if len(optimism):
-            added = f"{_num(optimism.mean())} on average (up to {_num(optimism.max())}, n = {len(optimism)})"
+            added = f"{number(optimism.mean())} on average (up to {number(optimism.max())}, n = {len(optimism)})"
             out.append(f"Choosing the layer on the stimuli that it is scored on would have added {added}.")
     return [line for line in out if line]
 
@@ -100,12 +107,12 @@ def correlation_words(correlation: pd.DataFrame) -> list[str]:
     began = len(out)
     rows = rows.sort_values(["region", "recording", "metric"], key=lambda v: v.map(_AREA) if v.name == "region" else v)
     for row in rows[rows["value"].notna()].to_dict("records"):
-        interval = f"95 % interval {_num(row['lo'])} to {_num(row['hi'])}" if pd.notna(row["lo"]) else "no interval"
+        interval = f"95 % interval {number(row['lo'])} to {number(row['hi'])}" if pd.notna(row["lo"]) else "no interval"
         how = f" {s.trained_on(row['training'])}" if row["training"] else ""
-        within = f", within architectures p = {_p(row['p_within'])}" if pd.notna(row["p_within"]) else ""
+        within = f", within architectures p = {p_value(row['p_within'])}" if pd.notna(row["p_within"]) else ""
         out.append(
             f"{row['region']} ({row['recording']}, {s.label(row['metric'])}): Spearman "
-            f"{_num(row['value'])}, {interval}, permutation p = {_p(row['p'])}{within}, {row['n_points']} "
+            f"{number(row['value'])}, {interval}, permutation p = {p_value(row['p'])}{within}, {row['n_points']} "
             f"networks{how} of {row['n_architectures']} architectures ({row['n_runs']} runs)."
         )
     refused = rows[rows["value"].isna()]
@@ -113,7 +120,7 @@ def correlation_words(correlation: pd.DataFrame) -> list[str]:
         out.append(f"{len(refused)} of {len(rows)} were not computed: {'; '.join(sorted(set(refused['note'])))}.")
     if len(out) == began:
         out.append("No trained run has both a brain score and an accuracy.")
-    elif (rows["n_architectures"] < 5).all():
+    elif (rows["n_architectures"] < FEW_NETWORKS).all():
         out.append("With fewer than five architectures these coefficients describe the networks here and no others.")
     return out
 
@@ -123,15 +130,15 @@ def evidence(row: Mapping[str, Any], rates: bool = False) -> str:
     unit = "networks" if row["level"] == "all" else "seeds"
     if pd.isna(row["lo"]) or pd.isna(row["hi"]):
         return f"(n = {row['n']} {unit if row['n'] != 1 else unit[:-1]}, so no interval and no p: it may be chance)."
-    show = points if rates else _num
+    show = points if rates else number
     if row["lo"] <= 0 <= row["hi"]:
         words, end = "the interval contains 0", ", so neither sign is excluded"
     else:
         words, end = "the interval leaves out 0", ", so this is not settled" if row["p"] > 0.05 else ""
     floor = 2.0 ** (1 - row["n"])
-    limit = f", which cannot be below {_p(floor)} with this n" if floor > 0.05 else ""
+    limit = f", which cannot be below {p_value(floor)} with this n" if floor > 0.05 else ""
     return (f"(95 % interval {show(row['lo'])} to {show(row['hi'])} over {row['n']} {unit}: {words}; "
-            f"sign-flip p = {_p(row['p'])}{limit}{end}).")  # fmt: skip
+            f"sign-flip p = {p_value(row['p'])}{limit}{end}).")  # fmt: skip
 
 
 def accuracy_summary(accuracy: pd.DataFrame) -> pd.DataFrame:
@@ -189,7 +196,7 @@ def _against(trained: pd.DataFrame, base: pd.DataFrame, keys: list[str], words: 
         return ""
     gap = both["score"] - both["base"]
     return (f"Trained networks (means over seeds) score above {words} in {int((gap > 0).sum())} of {len(both)} "
-            f"cases, by {_num(gap.mean())} on average.")  # fmt: skip
+            f"cases, by {number(gap.mean())} on average.")  # fmt: skip
 
 
 def _kind(twins: pd.DataFrame, row: dict[str, Any]) -> str:
@@ -212,11 +219,13 @@ def points(value: float) -> str:
     return f"{100 * value:+.1f} points".replace("-", "−")
 
 
-def _num(value: float) -> str:
+def number(value: float) -> str:
+    """A score or coefficient with three digits."""
     return f"{value:.3f}".replace("-", "−")
 
 
-def _p(value: float) -> str:
+def p_value(value: float) -> str:
+    """A p with two digits."""
     return f"{value:.2g}"
 
 

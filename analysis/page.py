@@ -1,100 +1,85 @@
-"""The HTML of the report: escaping, tables that sort, pictures inside the file. One file, no network, no library."""
+"""The HTML of the report: escaping, tables that sort and filter, pictures inside the file. One file, no network.
+
+The style and the scripts are the files of analysis/page_assets, put into the page as they are. A large table lies in
+the page once, as JSON column by column, and is shown by the script; its first rows also as HTML, for paper and for
+browsers without scripts.
+"""
 
 import base64
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+SCRIPTS = ("report.js", "explorer_profile.js", "explorer_map.js", "explorer.js")
+PRINTED = 25  # rows of a table in the island that also stand as HTML; as many go on paper (report.js)
+MOST = 10_000  # rows of one table that the page holds; the whole is in its CSV file
 _HASHES = ("sha256", "activations_key")
 
-STYLE = """
-:root{color-scheme:light
-dark;--ink:#1b1b1b;--soft:#595959;--back:#fdfdfc;--card:#fff;--rule:#d8d6d2;--mark:#0060a8; --band:#f3f2ef}
-@media
-(prefers-color-scheme:dark){:root{--ink:#ececec;--soft:#b3b3b3;--back:#17181a;--card:#1f2123;--rule:#43464a;
---mark:#7cc0f5;--band:#26282b}} *{box-sizing:border-box}html{scroll-padding-top:1rem} body{margin:0
-auto;padding:1.5rem 1.25rem 4rem;max-width:70rem;background:var(--back);color:var(--ink); font:1rem/1.55
-system-ui,-apple-system,"Segoe UI","DejaVu Sans",sans-serif} h1{font-size:1.7rem;line-height:1.2;margin:.5rem
-0}h2{font-size:1.25rem;margin:2.6rem 0 .6rem;padding-top:.6rem; border-top:1px solid
-var(--rule)}h3{font-size:1rem;margin:1.4rem 0 .4rem}
-p,ul{max-width:46rem}a{color:var(--mark)}.soft,figcaption,caption{color:var(--soft)} .banner{border-left:4px
-solid #d55e00;padding:.4rem .9rem;background:var(--band);max-width:46rem} nav
-ul{padding:0;list-style:none;display:flex;flex-wrap:wrap;gap:.2rem 1.2rem}
-.skip{position:absolute;left:-99rem}.skip:focus{position:static} figure{margin:1.6rem 0}figure
-img{display:block;max-width:100%;background:#fff;padding:.6rem;border:1px solid var(--rule);
-border-radius:4px}figcaption{max-width:46rem;margin-top:.5rem;font-size:.9rem}
-.wide{overflow-x:auto;border:1px solid var(--rule);border-radius:4px;background:var(--card);max-height:32rem}
-table{border-collapse:collapse;font-size:.84rem;font-variant-numeric:tabular-nums;width:100%}
-caption{text-align:left;padding:.4rem .6rem} th,td{padding:.25rem
-.6rem;text-align:left;white-space:nowrap;border-bottom:1px solid var(--rule)} td.n,th.n{text-align:right}thead
-th{position:sticky;top:0;background:var(--band);z-index:1} th
-button{all:unset;cursor:pointer;font-weight:600}th
-button::after{content:"\\2195";opacity:.45;padding-left:.3em} th[aria-sort=ascending]
-button::after{content:"\\2191";opacity:1} th[aria-sort=descending] button::after{content:"\\2193";opacity:1}
-:focus-visible,th button:focus-visible{outline:2px solid var(--mark);outline-offset:2px}
-td.long{white-space:normal;min-width:16rem;overflow-wrap:anywhere} details{margin:.8rem
-0}summary{cursor:pointer;font-weight:600} label{display:block;margin:.6rem
-0;font-size:.9rem}input{font:inherit;padding:.2rem .5rem;width:18rem;max-width:100%;
-color:inherit;background:var(--card);border:1px solid var(--soft);border-radius:3px} @media
-print{body{max-width:none;padding:0;font-size:9.5pt}nav,label,.skip,details:not([open]){display:none}
-.wide{overflow:visible;max-height:none;border:0}th,td{white-space:normal;padding:.1rem .3rem} th
-button::after{content:""}thead th{position:static}figure,tr{break-inside:avoid}h2{break-after:avoid}}
-"""
 
-SCRIPT = """
-"use strict";
-for (const table of document.querySelectorAll("table.sorts")) {
-  const body = table.tBodies[0];
-  table.querySelectorAll("thead button").forEach((button, column) => {
-    button.addEventListener("click", () => {
-      const head = button.parentElement;
-      const up = head.getAttribute("aria-sort") !== "ascending";
-      table.querySelectorAll("th[aria-sort]").forEach((th) => th.removeAttribute("aria-sort"));
-      head.setAttribute("aria-sort", up ? "ascending" : "descending");
-      const value = (row) => row.cells[column].dataset.v ?? row.cells[column].textContent;
-      const rows = Array.from(body.rows, (row) => [value(row), row]);
-      const numeric = head.classList.contains("n");
-      rows.sort(([a], [b]) => {
-        if (a === "" || b === "") return (a === "") - (b === "");
-        const order = numeric ? Number(a) - Number(b) : a.localeCompare(b, "en", {numeric: true});
-        return up ? order : -order;
-      });
-      body.append(...rows.map(([, row]) => row));
-    });
-  });
-}
-for (const input of document.querySelectorAll("input[data-for]")) {
-  const rows = document.getElementById(input.dataset.for).tBodies[0].rows;
-  const count = input.parentElement.querySelector("output");
-  input.addEventListener("input", () => {
-    const words = input.value.toLowerCase().split(/\\s+/).filter(Boolean);
-    let shown = 0;
-    for (const row of rows) {
-      const text = row.textContent.toLowerCase();
-      row.hidden = !words.every((word) => text.includes(word));
-      shown += !row.hidden;
-    }
-    count.textContent = `${shown} of ${rows.length} rows`;
-  });
-}
-"""
+def asset(name: str) -> str:
+    """The text of a file of analysis/page_assets."""
+    return files("analysis").joinpath("page_assets", name).read_text(encoding="utf-8")
 
 
-def page(title: str, body: str) -> str:
-    """The whole document. The policy in its head lets it load nothing and run no script but its own."""
-    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+def page(title: str, body: str, data: Mapping[str, Any] | None = None) -> str:
+    """The whole document. The policy in its head lets it load nothing and run no script but its own.
+
+    data: what the scripts read, as one JSON island; `island` makes the tables of it.
+    """
+    script = "\n".join(asset(name) for name in SCRIPTS)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    held = f'<script type="application/json" id="data">{as_json(data)}</script>\n' if data else ""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n"
-        f"<script>{SCRIPT}</script>\n</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n<style>\n{asset('report.css')}</style>\n</head>\n<body>\n{body}\n"
+        f"{held}<script>{script}</script>\n</body>\n</html>\n"
     )
+
+
+def as_json(value: Any) -> str:
+    """JSON that no text in it can end the script element of: <, > and & are written as \\u escapes."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def island(df: pd.DataFrame) -> dict[str, Any]:
+    """A table, column by column: numbers as they are (null where empty), text as numbers of its levels."""
+    held = df.head(MOST)
+    columns: list[dict[str, Any]] = []
+    for i, name in enumerate(held.columns):
+        values = held.iloc[:, i]
+        if is_number(values):
+            columns.append({"name": str(name), "number": True, "values": [_exact(v) for v in values]})
+            continue
+        text = ["" if _empty(v) else str(v) for v in values]
+        levels = sorted(set(text))
+        code = {level: k for k, level in enumerate(levels)}
+        short = any(word in str(name) for word in _HASHES)
+        columns.append({"name": str(name), "short": short, "levels": levels, "codes": [code[v] for v in text]})
+    return {"rows": len(held), "columns": columns}
+
+
+def _exact(value: Any) -> float | int | None:
+    if _empty(value):
+        return None
+    number = float(f"{float(value):.10g}")
+    if not np.isfinite(number):
+        raise ValueError(f"a table for the page holds {number}; only finite numbers and empty cells can be shown")
+    return int(number) if number.is_integer() else number
+
+
+def is_number(values: pd.Series) -> bool:
+    """Whether a column is shown and sorted as numbers: not text, and not flags."""
+    return bool(pd.api.types.is_numeric_dtype(values)) and not pd.api.types.is_bool_dtype(values)
 
 
 def picture(name: str, content: bytes, caption: str) -> str:
@@ -108,41 +93,61 @@ def picture(name: str, content: bytes, caption: str) -> str:
     )
 
 
-def table(df: pd.DataFrame, name: str, caption: str = "", filters: bool = False) -> str:
-    """A table that sorts by any column, and with `filters` has a box that keeps the rows with all words in it."""
-    numeric = {c: pd.api.types.is_numeric_dtype(df[c]) and df[c].dtype != bool for c in df.columns}
+def table(df: pd.DataFrame, name: str, caption: str = "", filters: bool = False, held: bool = False) -> str:
+    """A table that sorts by any column, with `filters` also filters and gives its rows as CSV.
+
+    held: the rows lie in the island of the page under this name; here stand the first of them only.
+    """
+    numeric = [is_number(df.iloc[:, i]) for i in range(df.shape[1])]
     heads = "".join(
-        f'<th scope="col"{" class=n" if numeric[c] else ""}><button type="button">{escape(str(c))}</button></th>'
-        for c in df.columns
+        f'<th scope="col"{" class=n" if n else ""}>{escape(str(c))}</th>' for c, n in zip(df.columns, numeric)
     )
     rows = []
-    for values in df.itertuples(index=False, name=None):
-        rows.append("<tr>" + "".join(_cell(v, c, numeric[c]) for v, c in zip(values, df.columns)) + "</tr>")
-    key = f"table-{escape(name)}"
-    box = (
-        f'<label>Rows that contain <input type="search" data-for="{key}"> <output>{len(df)} rows</output></label>'
-        if filters
-        else ""
-    )
+    for i, values in enumerate((df.head(PRINTED) if held else df).itertuples(index=False, name=None)):
+        cells = "".join(_cell(v, c, n) for v, c, n in zip(values, df.columns, numeric))
+        rows.append(f"<tr{' class=more' if i >= PRINTED else ''}>{cells}</tr>")
+    key = escape(name)
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    kind = (' data-filters="1"' if filters else "") + (f' data-json="{key}"' if held else "")
+    wide = "sorts" + (" many" if df.shape[1] > 9 else "") + (" most" if df.shape[1] > 18 else "")  # for paper
+    more = len(df) > PRINTED and held
+    note = f"<p>The first {PRINTED} of {len(df)} rows; the others need JavaScript, or {key}.csv.</p>" if more else ""
     return (
-        f'{box}<div class="wide" tabindex="0" role="region" aria-label="{escape(caption or name)}">'
-        f'<table class="sorts" id="{key}">{title}<thead><tr>{heads}</tr></thead>\n<tbody>\n'
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption or name)}">'
+        f'<table class="{wide}" id="table-{key}" data-name="{key}"{kind}>{title}'
+        f"<thead><tr>{heads}</tr></thead>\n<tbody>\n"
         + "\n".join(rows)
-        + "\n</tbody></table></div>"
-    )
+        + f"\n</tbody></table></div>{f'<noscript>{note}</noscript>' if note else ''}"
+    )  # fmt: skip
+
+
+def _empty(value: Any) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and bool(np.isnan(value)))
 
 
 def _cell(value: Any, column: Any, numeric: bool) -> str:
-    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+    if _empty(value):
         return '<td class="n"></td>' if numeric else "<td></td>"
     if numeric:
-        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
-        return f'<td class="n" data-v="{value:.10g}">{escape(shown.replace("-", "−"))}</td>'
+        return f'<td class="n" data-v="{value:.10g}">{escape(shown(value))}</td>'
     text = str(value)
     if len(text) > 12 and any(word in str(column) for word in _HASHES):
         return f'<td title="{escape(text)}">{escape(text[:12])}…</td>'
     return f"<td{' class=long' if len(text) > 40 else ''}>{escape(text)}</td>"
+
+
+def shown(value: Any) -> str:
+    """A number as the tables show it: four digits, no digit before the point lost; report.js has the same rule."""
+    if float(value).is_integer():
+        text = str(int(value))
+    elif abs(value) >= 1000:
+        text = f"{value:.0f}"
+    elif abs(value) < 1e-4:
+        digits, power = f"{value:.1e}".split("e")
+        text = f"{digits}e{int(power)}"
+    else:
+        text = f"{value:.4g}"
+    return text.replace("-", "−")
 
 
 def facts(values: Mapping[str, Any], name: str) -> str:
@@ -150,7 +155,7 @@ def facts(values: Mapping[str, Any], name: str) -> str:
     rows = list(_flat(values))
     if not values:
         return '<p class="soft">None were given.</p>'
-    return table(pd.DataFrame(rows, columns=["name", "value"]), name, filters=len(rows) > 25)
+    return table(pd.DataFrame(rows, columns=["name", "value"]), name, filters=len(rows) > 12)
 
 
 def _flat(value: Any, name: str = "") -> Iterable[tuple[str, str]]:
@@ -175,6 +180,15 @@ def plain(value: Any) -> str:
 def paragraphs(lines: Sequence[str]) -> str:
     """Each line escaped, as a paragraph."""
     return "\n".join(f"<p>{escape(line)}</p>" for line in lines)
+
+
+def leads(lines: Sequence[tuple[str, str, Sequence[str]]]) -> str:
+    """(verdict, sentences, items) each: the verdict set off, the items as a list below it; all escaped."""
+    parts = []
+    for head, rest, items in lines:
+        below = "\n" + bullets(items) if items else ""
+        parts.append(f'<div class="lead"><p><strong>{escape(head)}</strong> {escape(rest)}</p>{below}</div>')
+    return "\n".join(parts)
 
 
 def bullets(lines: Sequence[str]) -> str:

@@ -9,15 +9,19 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import answer, answer_training
+from analysis import answer, answer_effects, answer_inside, answer_relation, answer_training, explorer
 from analysis import figures as drawn
 from analysis import tables as columns
 from analysis.figures import _style as s
-from analysis.page import bullets, facts, page, paragraphs, picture, plain, table
+from analysis.page import MOST, bullets, facts, island, leads, page, paragraphs, picture, plain, table
 from blendnet.errors import BlendnetError
 
 _ORDER = ("accuracy_twins", "accuracy_by_training", "accuracy_alpha", "similarity_by_area", "layer_maps",
           "similarity_accuracy", "training_curves", "lr_finder")  # fmt: skip
+# Figures stand in the order of the last of these tables that they need, so that a new one finds its place by itself.
+_STORY = ("accuracy", "twins", "effects", "psychometric", "psychometric_points", "scores", "layers", "correlation",
+          "relation", "mixed", "superposition", "decoding", "attention_maps", "consistency", "power", "training",
+          "lr_finder")  # fmt: skip
 _BIG = 40  # rows above which a table is folded away
 
 
@@ -43,11 +47,15 @@ def build(
     sections = [("answer", "The answer in numbers", _answer(t, settings))]
     if planted:
         sections.append(("planted", "Which planted layer was recovered", _recovered(t["scores"], settings)))
+    inside = _inside(t)
+    if inside:
+        sections.append(("inside", "What blending does inside the networks", inside))
     trained = _trained(t, settings)
     if trained:
         sections.append(("trained", "How the networks were trained", trained))
     sections += [
         ("figures", "Figures", _figures(t, figures)),
+        *([("explorer", "Explore layers and areas", explorer.section())] if explorer.there(t) else []),
         ("caveats", "What this does not show", bullets(caveats(t, settings))),
         ("tables", "Tables", _tables(t)),
         ("settings", "Settings", facts(settings, "settings")),
@@ -65,15 +73,27 @@ def build(
         *(f'<section id="{k}"><h2>{escape(head)}</h2>\n{body}\n</section>' for k, head, body in sections),
         "</main>",
     ]
-    return page(title, "\n".join(part for part in parts if part))
+    data: dict[str, Any] = {"tables": {name: island(t[name]) for name in sorted(t) if _held(t, name)}}
+    data |= explorer.words(t) if explorer.there(t) else {}
+    return page(title, "\n".join(part for part in parts if part), data)
 
 
 def _answer(t: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> str:
     accuracy, scores, twins = t["accuracy"], t["scores"], t["twins"]
-    parts = [
-        "<h3>Does attention help to name two blended objects?</h3>",
-        paragraphs(answer.accuracy_words(accuracy, twins)),
-    ]
+    effects = t["effects"] if _has(t, "effects") and len(answer_effects.overall(t["effects"])) else None
+    told = effects is not None
+    first = answer_effects.leads(effects) if effects is not None else []
+    first += answer_relation.lead(t["relation"]) if _has(t, "relation") else []
+    parts = [leads(first)]
+    if effects is not None:
+        words = "Attention minus plain over all networks; accuracies as rates, scores raw; effects.csv has the rest"
+        summary = answer_effects.effects_summary(effects)
+        parts += [paragraphs(answer_effects.few(effects)), "<h3>What attention changes, in detail</h3>",
+                  paragraphs(answer_effects.detail(effects)),
+                  table(summary, "effects-summary", words, filters=True)]  # fmt: skip
+    parts += ["<h3>Does attention help to name two blended objects?</h3>" if not told else
+              "<h3>How well both objects are named</h3>",
+              paragraphs(answer.accuracy_words(accuracy, twins, told))]  # fmt: skip
     words = "Correct (%), mean over seeds; blends at alpha 0.5; accuracy.csv has the intervals"
     parts.append(table(answer.accuracy_summary(accuracy), "accuracy-summary", words))
     zero = answer_training.zero_shot_words(accuracy)
@@ -81,17 +101,45 @@ def _answer(t: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> str:
         parts += ["<h3>Must a network see blends to name both objects?</h3>", paragraphs(zero)]
         words = "Correct (%), paired by network, attention and seed; the difference is to training on blends"
         parts.append(table(answer_training.zero_shot_table(accuracy), "training-differences", words))
-    parts += [
-        "<h3>Does attention make the network more like the brain?</h3>",
-        paragraphs(answer.area_words(scores, twins)),
-    ]
+    parts += ["<h3>Does attention make the network more like the brain?</h3>" if not told else
+              "<h3>How like the brain they are</h3>",
+              paragraphs(answer.area_words(scores, twins, told))]  # fmt: skip
     if len(scores):
         parts.append(table(answer.area_summary(scores, twins), "area-summary",
                            "Raw score, mean over networks of the means over seeds"))  # fmt: skip
-    if "correlation" in t:
+    if "correlation" in t and not _has(t, "relation"):
         parts += ["<h3>Do networks that see blends better resemble the brain more?</h3>",
                   paragraphs(answer.correlation_words(t["correlation"]))]  # fmt: skip
-    return "\n".join(parts)
+    if _has(t, "mixed"):
+        parts += ["<h3>Similarity and accuracy in one model</h3>", paragraphs(answer_relation.mixed_words(t["mixed"]))]
+    if _has(t, "power"):
+        parts += ["<h3>What it would take to know</h3>", paragraphs(answer_inside.power_words(t["power"]))]
+    return "\n".join(part for part in parts if part)
+
+
+def _has(t: Mapping[str, pd.DataFrame], name: str) -> bool:
+    return len(t.get(name, ())) > 0
+
+
+def _inside(t: Mapping[str, pd.DataFrame]) -> str:
+    """The section on what blending does inside, '' where none of its tables is there."""
+    parts = []
+    if _has(t, "superposition"):
+        words = "Weights of the two images, fit and bias in the first and last layer, means over seeds"
+        summary = answer_inside.superposition_summary(t["superposition"])
+        parts += ["<h3>A blend as a sum of two responses</h3>",
+                  paragraphs(answer_inside.superposition_words(t["superposition"])),
+                  table(summary, "superposition-summary", words)]  # fmt: skip
+    if _has(t, "decoding"):
+        parts += ["<h3>Where both objects can be read</h3>", paragraphs(answer_inside.decoding_words(t["decoding"])),
+                  table(answer_inside.decoding_summary(t["decoding"]), "decoding-summary",
+                        "Both objects named by a linear readout, means over seeds")]  # fmt: skip
+    if _has(t, "psychometric"):
+        found = answer_inside.psychometric_words(t["psychometric"])
+        parts += ["<h3>How much of an object is enough</h3>", paragraphs(found)] if found else []
+    if _has(t, "consistency"):
+        parts += ["<h3>Do they err alike?</h3>", paragraphs(answer_inside.consistency_words(t["consistency"]))]
+    return "\n".join(part for part in parts if part)
 
 
 def _trained(t: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> str:
@@ -144,15 +192,21 @@ def _recovered(scores: pd.DataFrame, settings: Mapping[str, Any]) -> str:
 def _figures(t: Mapping[str, pd.DataFrame], figures: Mapping[str, bytes]) -> str:
     if not figures:
         return '<p class="soft">None were given; run <code>blendnet draw</code>.</p>'
-    known = [n for n in _ORDER if n in figures]
     parts = []
-    for name in known + sorted(set(figures) - set(known)):
+    for name in sorted(figures, key=_place):
         try:
             caption = drawn.load(name).caption(dict(t)) if name in drawn.names() else name
         except BlendnetError as error:  # a picture from before a table was lost; the page says so
             caption = f"{name}: {error}"
         parts.append(picture(name, figures[name], caption))
     return "\n".join(parts)
+
+
+def _place(name: str) -> tuple[int, int, str]:
+    """Where a figure stands in the story; one that the folder of figures does not know comes last."""
+    needs = drawn.load(name).NEEDS if name in drawn.names() else ()
+    chapter = max((_STORY.index(n) if n in _STORY else len(_STORY) for n in needs), default=len(_STORY))
+    return chapter, _ORDER.index(name) if name in _ORDER else len(_ORDER), name
 
 
 def caveats(t: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> list[str]:
@@ -190,15 +244,20 @@ def caveats(t: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> list[
     return out
 
 
+def _held(t: Mapping[str, pd.DataFrame], name: str) -> bool:
+    """Whether a table lies in the page as JSON: large ones do, and those that the explorer draws from."""
+    return len(t[name]) > _BIG or (name in ("layers", "scores") and explorer.there(t))
+
+
 def _tables(t: Mapping[str, pd.DataFrame]) -> str:
-    parts = []
+    parts = [paragraphs(["What the columns mean is told in results/README.md."])]
     for name in [*(n for n in columns.TABLES if n in t), *sorted(set(t) - set(columns.TABLES))]:
         df = t[name]
-        words = f"{name}.csv, {len(df)} rows" + (
-            ", what its columns mean: results/README.md" if name in columns.TABLES else ""
-        )
+        some = f", of which the first {MOST} are in this page" if len(df) > MOST and _held(t, name) else ""
+        words = f"{name}.csv, {len(df)} row{'' if len(df) == 1 else 's'}{some}"
+        shown = table(df, name, filters=True, held=_held(t, name))
         fold = "" if len(df) > _BIG else " open"
-        parts.append(f"<details{fold}><summary>{escape(words)}</summary>{table(df, name, filters=True)}</details>")
+        parts.append(f"<details{fold}><summary>{escape(words)}</summary>{shown}</details>")
     return "\n".join(parts)
 
 

@@ -10,6 +10,7 @@ from analysis import tables
 from analysis.stats import accuracy, correlation, twins
 from blendnet.data.classes import CLASSES
 from blendnet.run import Run
+from tests import made_answers, made_inside
 
 LAYERS = {"resnet18": ("conv1", "layer1", "layer2", "layer3", "layer4", "avgpool"),
           "cornet_z": ("V1", "V2", "V4", "IT", "decoder"),
@@ -191,7 +192,14 @@ def made(networks=("resnet18", "cornet_z"), seeds=(0, 1), planted=False, quick=F
     recordings = PLANTED if planted else REAL
     scores, acc = scores_table(chosen, recordings, planted), accuracy_table(chosen)
     counts = {"n_permutations": 200, "n_bootstrap": 200} if quick else {}
+    fits, points = made_answers.psychometric_tables(chosen, _about)
     return {"scores": scores, "accuracy": acc, "layers": layers_table(chosen, recordings),
             "correlation": correlation.compute(scores, acc, **counts),
             "twins": twins.compute(scores, acc), "training": training_table(chosen),
-            "lr_finder": lr_finder_table(chosen)}  # fmt: skip
+            "lr_finder": lr_finder_table(chosen), "effects": made_answers.effects_table(chosen, recordings),
+            "relation": made_answers.relation_table(chosen, recordings),
+            "mixed": made_answers.mixed_table(chosen, recordings), "power": made_answers.power_table(),
+            "consistency": made_answers.consistency_table(chosen), "psychometric": fits, "psychometric_points": points,
+            "superposition": made_inside.superposition_table(chosen, LAYERS, _about),
+            "decoding": made_inside.decoding_table(chosen, LAYERS, _about),
+            "attention_maps": made_inside.attention_maps_table(chosen, LAYERS, _about)}  # fmt: skip
