@@ -191,7 +191,7 @@ def made(networks=("resnet18", "cornet_z"), seeds=(0, 1), planted=False, quick=F
     chosen = runs(networks, seeds, trainings)
     recordings = PLANTED if planted else REAL
     scores, acc = scores_table(chosen, recordings, planted), accuracy_table(chosen)
-    counts = {"n_permutations": 200, "n_bootstrap": 200} if quick else {}
+    counts = {"n_permutations": 200} if quick else {}
     fits, points = made_answers.psychometric_tables(chosen, _about)
     return {"scores": scores, "accuracy": acc, "layers": layers_table(chosen, recordings),
             "correlation": correlation.compute(scores, acc, **counts),

@@ -8,9 +8,6 @@ with each architecture left out. Untrained runs, chance rows and controls are no
 things that training changes correlate.
 """
 
-from collections.abc import Iterator
-from itertools import permutations, product
-from math import factorial
 from typing import Any
 
 import numpy as np
@@ -18,12 +15,12 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from analysis import tables
+from analysis.stats import nested, partial
 
 STATISTICS = ("spearman", "pearson")
 QUANTITIES = {"blended_both": ("blended", "both"), "regular_top1": ("regular", "top1")}
 CELL = ["network", "attention", "heads", "training"]
 FEWEST = 4
-_EXACT = 50_000
 _TINY = 1e-12
 
 
@@ -32,7 +29,6 @@ def compute(
     accuracy: pd.DataFrame,
     *,
     n_permutations: int = 10_000,
-    n_bootstrap: int = 2_000,
     level: float = 0.95,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -60,7 +56,7 @@ def compute(
                         "n_runs": len(runs.merge(kept[CELL], on=CELL))}  # fmt: skip
                 x, y = kept["score"].to_numpy(float), kept["rate"].to_numpy(float)
                 for statistic in STATISTICS:
-                    found = _row(x, y, kept["network"].to_numpy(), statistic, n_permutations, n_bootstrap, level, seed)
+                    found = _row(x, y, kept["network"].to_numpy(), statistic, n_permutations, level, seed)
                     rows.append(base | {"statistic": statistic} | found)
     return tables.from_rows(rows, "correlation")
 
@@ -89,7 +85,6 @@ def _row(
     groups: np.ndarray,
     statistic: str,
     n_perm: int,
-    n_boot: int,
     level: float,
     seed: int,
 ) -> dict[str, Any]:
@@ -101,12 +96,15 @@ def _row(
             return nothing | {"note": f"not computed: the {name} is the same at all {len(x)} points"}
     p, exact = permutation_p(x, y, statistic=statistic, n_permutations=n_perm, seed=seed)
     p_within, _ = permutation_p(x, y, statistic=statistic, groups=groups, n_permutations=n_perm, seed=seed)
-    lo, hi, how = bootstrap(x, y, groups, statistic=statistic, n_bootstrap=n_boot, level=level, seed=seed)
+    value = partial.coefficients(x[:, None], y, None, statistic)
+    df = partial.degrees(x[:, None], y, groups, None, statistic)
+    lo, hi = partial.interval(value, df, len(x), statistic, level)
+    how = f"interval: Fisher's z, {len(x)} points worth {df[0] + 1:.1f} independent ones"
     note = f"p {'exact' if exact else f'of {n_perm} random permutations'}; {how}"
     return {
-        "value": coefficient(x, y, statistic),
-        "lo": lo,
-        "hi": hi,
+        "value": float(value[0]),
+        "lo": float(lo[0]),
+        "hi": float(hi[0]),
         "p": p,
         "p_within": p_within,
         "note": note,
@@ -132,42 +130,13 @@ def permutation_p(
     n_permutations: int = 10_000,
     seed: int = 0,
 ) -> tuple[float, bool]:
-    """Two-sided permutation p of a coefficient of x, y (n,), and whether it is exact.
-
-    Null without `groups`: the accuracies could have been at any of the points alike. Null with `groups`
-    (n,): they could have been at any point of the same group (architecture); what differs between
-    architectures is then no evidence. All permutations are enumerated where there are at most 50,000; else
-    n_permutations seeded random ones count, with (b + 1) / (m + 1) (Phipson and Smyth 2010, doi
-    10.2202/1544-6115.1585). The smallest p possible is 1 over the number of permutations (often 2). NaN
-    where there is nothing to permute.
-    """
-    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    if statistic == "spearman":
-        x, y = rankdata(x), rankdata(y)
-    x, y = x - x.mean(), y - y.mean()
-    blocks = [np.arange(len(x))] if groups is None else [np.flatnonzero(groups == g) for g in np.unique(groups)]
-    count = int(np.prod([float(factorial(len(b))) for b in blocks]))
-    if count < 2:
-        return float("nan"), True
-    observed = abs(x @ y)
-    # Equal arrangements must count as equal whatever the order in which their sums were rounded.
-    close = observed - 1e-9 * max(observed, _TINY)
-    if count <= _EXACT:
-        order = np.array(list(_arrangements(blocks, len(x))))
-        return float(np.mean(np.abs(y[order] @ x) >= close)), True
-    rng = np.random.default_rng(seed)
-    order = np.tile(np.arange(len(x)), (n_permutations, 1))
-    for block in blocks:
-        order[:, block] = rng.permuted(np.tile(block, (n_permutations, 1)), axis=1)
-    return float((np.sum(np.abs(y[order] @ x) >= close) + 1) / (n_permutations + 1)), False
-
-
-def _arrangements(blocks: list[np.ndarray], n: int) -> Iterator[np.ndarray]:
-    for parts in product(*(permutations(block) for block in blocks)):
-        order = np.arange(n)
-        for block, part in zip(blocks, parts):
-            order[block] = part
-        yield order
+    """Two-sided permutation p of a coefficient of x, y (n,), and whether it is exact; with `groups` (n,) that of the
+    part within groups (architectures), so that what differs between architectures is no evidence. See nested.py."""
+    p, every = nested.permutation_p(
+        np.asarray(x, dtype=float)[:, None], y, None, groups,
+        statistic=statistic, n_permutations=n_permutations, seed=seed,
+    )  # fmt: skip
+    return float(p[0]), every
 
 
 def bootstrap(
