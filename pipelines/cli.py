@@ -170,6 +170,11 @@ def dispatch(arguments: argparse.Namespace) -> int:
     if arguments.verb in ("draw", "report"):
         from pipelines import draw, report
 
+        if getattr(arguments, "check", False):
+            stale = draw.check(chosen, arguments.results / chosen.name)
+            if stale:
+                raise BlendnetError(f"stale figures: {'; '.join(stale)}; run `blendnet draw --profile {chosen.name}`")
+            return 0
         step = draw.draw if arguments.verb == "draw" else report.report
         step(chosen, arguments.results / chosen.name)
         return 0

@@ -32,11 +32,46 @@ def _path(results: Path, name: str) -> Path:
 
 
 def draw(profile: Profile, results: Path) -> None:
-    """Draw every figure as PDF and PNG; the same tables give the same bytes."""
+    """Draw every figure as PDF, PNG and SVG; the same tables give the same bytes. Figures of this house that the tables
+    no longer ask for are removed: they would show what is no longer so."""
     tables_ = read_tables(profile, results)
-    for path in figures.draw_all(tables_, results / "figures", profile.name):
+    folder = results / "figures"
+    (folder / DRAWN).unlink(missing_ok=True)  # what is half drawn is not drawn
+    paths = figures.draw_all(tables_, folder, profile.name)
+    for path in paths:
         print(f"  {path}", flush=True)
-    write_json(results / "figures" / DRAWN, {"tables": tables_sha256(results), "code": code_version(*CODE)})
+    for old in sorted({folder / f"{name}.{kind}" for name in figures.names() for kind in figures.FORMATS} - {*paths}):
+        old.unlink(missing_ok=True)
+    files = {path.name: sha256_file(path) for path in paths}
+    write_json(folder / DRAWN, _rests_on(results) | {"files": files})
+
+
+def check(profile: Profile, results: Path) -> list[str]:
+    """What keeps the figures from being those of the tables that lie there now, a phrase a figure; [] if nothing does.
+
+    A figure is stale where a table or the code of figures is not that which it was drawn from, and each of its files
+    where its bytes are not those that were drawn (edited, or copied by half); a file that is not there is missing.
+    Raises BlendnetError where a table is missing.
+    """
+    wanted = figures.drawable(read_tables(profile, results))
+    folder = results / "figures"
+    note = read_json(folder / DRAWN) if (folder / DRAWN).exists() else {}
+    files, rests_on = note.get("files", {}), _rests_on(results)
+    changed = [f"{what} changed" for what, value in rests_on.items() if note.get(what) != value]
+    changed = changed if note else [f"{DRAWN} is missing"]
+    found = []
+    for name in wanted:
+        paths = [folder / f"{name}.{kind}" for kind in figures.FORMATS]
+        gone = [p.name for p in paths if not p.exists()]
+        other = [p.name for p in paths if p.exists() and files.get(p.name) != sha256_file(p)]
+        if gone:
+            found.append(f"{', '.join(gone)} missing")
+        if changed and len(gone) < len(paths):
+            found.append(f"{name} stale ({' and '.join(changed)})")
+        elif other:
+            found.append(f"{', '.join(other)} not as drawn")
+    unwanted = sorted({name.rpartition(".")[0] for name in files} - set(wanted))
+    return found + [f"{name} drawn, but the tables no longer ask for it" for name in unwanted]
 
 
 def drawn(results: Path, name: str) -> bytes | None:
@@ -44,8 +79,13 @@ def drawn(results: Path, name: str) -> bytes | None:
     note, path = results / "figures" / DRAWN, results / "figures" / f"{name}.png"
     if not (note.exists() and path.exists()):
         return None
-    fresh = read_json(note) == {"tables": tables_sha256(results), "code": code_version(*CODE)}
-    return path.read_bytes() if fresh else None
+    found = read_json(note)
+    fresh = all(found.get(what) == value for what, value in _rests_on(results).items())
+    return path.read_bytes() if fresh and found.get("files", {}).get(path.name) == sha256_file(path) else None
+
+
+def _rests_on(results: Path) -> dict[str, str]:
+    return {"tables": tables_sha256(results), "code": code_version(*CODE)}
 
 
 def tables_sha256(results: Path) -> str:

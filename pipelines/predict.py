@@ -1,4 +1,5 @@
-"""checkpoints -> predictions and accuracy.csv: what every network names in the fixed test images."""
+"""checkpoints -> predictions, accuracy.csv, consistency.csv, psychometric.csv, psychometric_points.csv: what every
+network names in the fixed test images."""
 
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from analysis import tables
-from analysis.stats import accuracy
+from analysis.stats import accuracy, consistency, effects, psychometric
 from blendnet.checkpoint import weights_sha256
 from blendnet.data import control
 from blendnet.data.decoding import sha256_pixels
@@ -36,7 +37,8 @@ def predict(context: Context) -> None:
     for run in context.each("predict", context.select(profile.trained_runs() + profile.untrained_runs())):
         photos = photographs.load(context, profile.size_of(run))
         _predict_run(context, run, photos, photographs.manifest(context, photos, "test"))
-    gather(context)
+    with context.gathering():
+        gather(context)
 
 
 def _predict_run(context: Context, run: Run, photos: PhotoSet, manifest: pd.DataFrame) -> None:
@@ -110,8 +112,10 @@ def _write(path: Path, frame: pd.DataFrame, logits: np.ndarray, classes: tuple[s
 
 
 def gather(context: Context) -> None:
-    """accuracy.csv from the predictions of every run of the sheet that has some, and the source control."""
-    rows, missing = [], []
+    """accuracy.csv, error consistency and psychometric curves from the predictions of every run of the sheet that has
+    some, and the source control."""
+    rows, missing, fits, points = [], [], [], []
+    named: dict[Run, dict[str, pd.DataFrame]] = {}
     runs = context.profile.trained_runs() + context.profile.untrained_runs()
     for run in runs:
         folder = context.folder("predictions", run.id)
@@ -134,6 +138,10 @@ def gather(context: Context) -> None:
             rows.append(found.assign(test="ready_made"))
         frames = [pd.read_csv(folder / f"{test}.csv", keep_default_na=False) for test in ("blended", "regular")]
         rows.append(accuracy.aggregate(frames, run, parameters=info["parameters"], flops=info["flops"]))
+        named[run] = dict(zip(("blended", "regular"), map(effects.correct, frames)))
+        curves = psychometric.compute(frames[0], run)
+        fits.append(curves[0])
+        points.append(curves[1])
     if missing:
         there = f"{len(runs) - len(missing)} of {len(runs)} runs"
         say(f"  accuracy.csv holds {there}; not predicted yet, or by other settings: {', '.join(missing[:4])}")
@@ -141,6 +149,9 @@ def gather(context: Context) -> None:
         raise BlendnetError("no run of this profile has been predicted; run blendnet predict without --only")
     table = pd.concat(rows, ignore_index=True)
     tables.write(table, context.tables / "accuracy.csv")
+    tables.write(consistency.compute(named), context.tables / "consistency.csv")
+    tables.write(pd.concat(fits, ignore_index=True), context.tables / "psychometric.csv")
+    tables.write(pd.concat(points, ignore_index=True), context.tables / "psychometric_points.csv")
     _source_control(context)
     provenance.write(context)
 

@@ -13,7 +13,7 @@ from analysis.figures import _style
 from blendnet.errors import unknown
 from blendnet.files import write_bytes
 
-FORMATS = ("pdf", "png")
+FORMATS = ("pdf", "png", "svg")
 
 
 def names() -> list[str]:
@@ -45,7 +45,7 @@ def drawable(tables: dict[str, pd.DataFrame]) -> list[str]:
 def draw(
     name: str, tables: dict[str, pd.DataFrame], profile: str | None = None, kinds: tuple[str, ...] = FORMATS
 ) -> dict[str, bytes]:
-    """One figure as {'pdf': bytes, 'png': bytes}, or the `kinds` given; the same tables give the same bytes.
+    """One figure in each of FORMATS, or the `kinds` given, {'pdf': bytes, ...}; the same tables give the same bytes.
 
     Raises BlendnetError for a missing table (naming the command, with --profile where given) or an empty one.
     """
@@ -61,7 +61,7 @@ def draw_all(
     profile: str | None = None,
     only: list[str] | None = None,
 ) -> list[Path]:
-    """Draw every drawable figure (or those in `only`) into out_dir as PDF and PNG, atomically; the paths written."""
+    """Draw every drawable figure (or those in `only`) into out_dir in all FORMATS, atomically; the paths written."""
     chosen = drawable(tables) if only is None else only
     for name in chosen:  # say at once what is missing, before minutes of drawing
         _style.need(tables, load(name).NEEDS, profile)

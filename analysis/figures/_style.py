@@ -5,7 +5,7 @@ printed width (85 or 180 mm). The same tables give the same bytes: no clock, no 
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -208,6 +208,40 @@ def planted_words(df: pd.DataFrame) -> str:
     )
 
 
+def span(values: Iterable[Any]) -> str:
+    """Counts in words: '2', or '2 to 5' where they differ, 'no' where there are none."""
+    n = sorted({int(v) for v in values if not pd.isna(v)})
+    return "no" if not n else f"{n[0]}" if n[0] == n[-1] else f"{n[0]} to {n[-1]}"
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A number with a true minus sign, and none before nought."""
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+
+
+def trained(df: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The rows of the first training in the house's order, and for the caption which it is, '' where it is the only
+    one; for figures that have no room for several."""
+    kinds = trainings(df["training"])
+    words = f"Of the networks {trained_on(kinds[0])}; others are in the table. " if len(kinds) > 1 else ""
+    return (df[df["training"] == kinds[0]] if kinds else df.iloc[:0]), words
+
+
+def twins(df: pd.DataFrame, name: str = "attention") -> list[tuple[str, Any]]:
+    """(attention kind, heads) of the rows, the plain twin first; heads 0 where the kind has no
+    or but one number of them."""
+    found = df[[name, "heads"]].drop_duplicates()
+    several = found.groupby(name)["heads"].nunique() > 1
+    pairs = {(str(a), int(h) if several[a] and not pd.isna(h) else 0) for a, h in found.itertuples(index=False)}
+    return sorted(pairs, key=lambda v: (v[0] != "none", v))
+
+
+def of_twin(df: pd.DataFrame, twin: tuple[str, Any], name: str = "attention") -> pd.DataFrame:
+    """The rows of one of `twins`."""
+    own = df[df[name] == twin[0]]
+    return own[own["heads"] == twin[1]] if twin[1] else own
+
+
 def offsets(n: int, width: float) -> np.ndarray:
     """n places side by side around 0, in all `width` wide."""
     return np.linspace(-width / 2, width / 2, n) if n > 1 else np.zeros(1)
@@ -224,6 +258,14 @@ def bar(ax: Axes, x: float, row: Any, shade: str, factor: float = 1.0) -> None:
             zorder=2,
             solid_capstyle="butt",
         )
+
+
+def frame(ax: Axes, x: int, y: int, half: float = 0.42) -> None:
+    """A frame around a cell of a matrix, black on white, so that it is seen on either end of the colours."""
+    xs = [x - half, x + half, x + half, x - half, x - half]
+    ys = [y - half, y - half, y + half, y + half, y - half]
+    ax.plot(xs, ys, color="white", lw=2.4, zorder=3, clip_on=False)
+    ax.plot(xs, ys, color="black", lw=1.1, zorder=3, clip_on=False)
 
 
 def keys(fig: Figure, handles: Sequence[Line2D], across: int = 4) -> None:

@@ -64,6 +64,8 @@ def _panel(ax: Axes, df: pd.DataFrame, networks: list[str]) -> None:
         ax.annotate(f"{100 * level:.3g}", (1, 100 * level), xycoords=("axes fraction", "data"), ha="right",
                     va="bottom", color=s.GREY)  # fmt: skip
     ax.set_xticks(range(len(networks)), [s.label(n) for n in networks])
+    if len(networks) > 4:  # their names would touch
+        ax.tick_params(axis="x", rotation=30)
     ax.set_xlim(-0.6, len(networks) - 0.4)
 
 

@@ -88,7 +88,7 @@ def _panel(
     for x, place in enumerate(places):
         part = s.at(chosen, place)
         for layer in sorted(set(part["layer"]) & set(names)):
-            _frame(ax, x, names.index(layer))
+            s.frame(ax, x, names.index(layer))
         for row in part[part["planted"]].to_dict("records"):
             truth = planted_in(row["planted_layer"], row["network"], row["run"], names)
             if truth is not None:
@@ -110,16 +110,6 @@ def _panel(
 def _short(value: float) -> str:
     """.52, −.07; two digits and no leading 0, so that it fits a cell of 5 mm."""
     return f"{round(value, 2) + 0.0:.2f}".replace("0.", ".", 1).replace("-", "−")
-
-
-def _frame(ax: Axes, x: int, y: int, half: float = 0.42) -> None:
-    # Black on white, so that the frame is seen on either end of the colours.
-    xs, ys = (
-        [x - half, x + half, x + half, x - half, x - half],
-        [y - half, y - half, y + half, y + half, y - half],
-    )
-    ax.plot(xs, ys, color="white", lw=2.4, zorder=3, clip_on=False)
-    ax.plot(xs, ys, color="black", lw=1.1, zorder=3, clip_on=False)
 
 
 def _select(tables: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -126,20 +126,21 @@ def aggregate(
     frame = pd.DataFrame(rows)
     frame["rate"] = frame["k"] / frame["n"]
     frame["lo"], frame["hi"] = wilson(frame["k"].to_numpy(), frame["n"].to_numpy())
-    about = _about(run) if isinstance(run, Run) else dict(run)
-    for key, value in (about | {"parameters": parameters, "flops": flops}).items():
+    columns = about(run) if isinstance(run, Run) else dict(run)
+    for key, value in (columns | {"parameters": parameters, "flops": flops}).items():
         frame[key] = value
     return tables.check(frame, "accuracy")
 
 
-def _about(run: Run) -> dict[str, Any]:
+def about(run: Run) -> dict[str, Any]:
+    """The columns that say which run a row is of."""
     return {"run": run.id, "network": run.network, "attention": run.attention, "heads": run.heads,
             "training": run.training, "seed": run.seed}  # fmt: skip
 
 
 def _regular(frame: pd.DataFrame) -> list[dict[str, Any]]:
     classes = classes_of(frame)
-    correct = top1(_outputs(frame, classes), _index(frame["class_name"], classes))
+    correct = top1(outputs(frame, classes), index(frame["class_name"], classes))
     by = {
         "all": np.full(len(frame), "", dtype=object),
         "class": frame["class_name"].to_numpy(dtype=object),
@@ -152,8 +153,8 @@ def _regular(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _blended(frame: pd.DataFrame, hyperclass: Mapping[str, str], alpha: float) -> list[dict[str, Any]]:
     classes = classes_of(frame)
-    scores = _outputs(frame, classes)
-    a, b = _index(frame["class_a"], classes), _index(frame["class_b"], classes)
+    scores = outputs(frame, classes)
+    a, b = index(frame["class_a"], classes), index(frame["class_b"], classes)
     labels = np.zeros(scores.shape, dtype=bool)
     labels[np.arange(len(frame)), a] = labels[np.arange(len(frame)), b] = True
     result, found = outcome(scores, labels), which_found(scores, a, b)
@@ -234,11 +235,13 @@ def _groups(values: np.ndarray) -> list[tuple[str, np.ndarray]]:
     return [(str(name), codes == i) for i, name in enumerate(names)]
 
 
-def _outputs(frame: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
+def outputs(frame: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
+    """The outputs (n, n_classes) of a predictions table."""
     return frame[[f"z_{c}" for c in classes]].to_numpy(dtype=float)
 
 
-def _index(names: pd.Series, classes: tuple[str, ...]) -> np.ndarray:
+def index(names: pd.Series, classes: tuple[str, ...]) -> np.ndarray:
+    """The place (n,) of each name among the classes; raises BlendnetError for a name that is none of them."""
     known = {c: i for i, c in enumerate(classes)}
     strange = sorted(set(map(str, names)) - set(known))
     if strange:
