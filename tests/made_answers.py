@@ -66,7 +66,7 @@ def relation_table(chosen, recordings, seed=0):
     architectures = len({r.network for r in trained})
     points = len({(r.network, r.attention, r.training) for r in trained})
     rows = []
-    adjusted = ("", "regular_top1", "regular_top1, log parameters, log flops, depth")
+    adjusted = ("", "regular_top1", "regular_top1+log_parameters+log_flops+readouts")
     cells = [(np.nan, a) for a in adjusted] + [(d, a) for d in np.linspace(0, 1, 5) for a in adjusted[:2]]
     for recording, region, metric in recordings:
         top = {"V1": 0.1, "V2": 0.25, "V4": 0.6, "EVC": 0.2, "IT": 0.8}[region]

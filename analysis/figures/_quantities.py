@@ -48,3 +48,8 @@ def invented(fig: Figure, recordings: list[str]) -> None:
     """Says in the figure itself that its recordings are planted, where the table has only their names."""
     if any(name.startswith("planted") for name in recordings):
         fig.suptitle("planted (invented) recordings", fontsize=7, color=s.DARK)
+
+
+def signed(value: float) -> str:
+    """Three digits, with a minus sign that is as wide as a plus."""
+    return f"{value:.3g}".replace("-", "−")

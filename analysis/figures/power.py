@@ -47,7 +47,7 @@ def _title(cell: tuple, df: pd.DataFrame) -> str:
     where = q.words(quantity) if df["quantity"].nunique() > 1 else "difference"
     spread = f"SD networks {size * network_sd:.2g}, seeds {size * seed_sd:.2g}"
     more = f"\n{test}" if df["test"].nunique() > 1 else ""
-    return f"{where} {size * difference:.3g}{unit}\n{spread}{more}"
+    return f"{where} {q.signed(size * difference)}{unit}\n{spread}{more}"
 
 
 def _panel(ax: Axes, df: pd.DataFrame, seeds: list[int], ticks: list[int]) -> None:
@@ -83,7 +83,7 @@ def caption(tables: dict[str, pd.DataFrame]) -> str:
         first = least.sort_values(["n_networks", "n_seeds"], kind="stable").head(1).to_dict("records")
         need = f"{first[0]['n_networks']} architectures of {first[0]['n_seeds']} seeds" if first else (
             f"none of those tried (up to {own['n_networks'].max()} of {own['n_seeds'].max()})")  # fmt: skip
-        parts.append(f"{q.words(str(quantity))}, {size * float(np.asarray(difference)):.3g}{unit}: {need}")
+        parts.append(f"{q.words(str(quantity))}, {q.signed(size * float(np.asarray(difference)))}{unit}: {need}")
     sources = "; ".join(sorted(set(df["source"]) - {""}))
     return (
         "Power: how often a true difference between twins is found at the 5 % level, against the number of "

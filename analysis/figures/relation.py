@@ -19,7 +19,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     Raises BlendnetError where relation is missing or has no rows of committed layers.
     """
     df, _ = _select(tables)
-    places, given = s.places(df), _given(df)
+    places, given = s.places(df), _given(df[df["value"].notna()]) or [""]
     with s.style():
         fig, axes = s.panels(len(places), 21 + 8 * len(given), 12, _SIDE)
         for i, (ax, place) in enumerate(zip(axes, places)):
@@ -40,7 +40,16 @@ def _panel(ax: Axes, df: pd.DataFrame, given: list[str]) -> None:
             for row in rows[rows["statistic"] == statistic].to_dict("records"):
                 if np.isfinite(row["lo"]) and np.isfinite(row["hi"]):
                     ax.plot([row["lo"], row["hi"]], [y + shift] * 2, color=s.DARK, lw=0.8, zorder=2)
-                ax.plot(row["value"], y + shift, marker=marker, color=s.DARK, mfc=face or s.DARK, ls="none", zorder=3)
+                ax.plot(
+                    row["value"],
+                    y + shift,
+                    clip_on=False,
+                    marker=marker,
+                    color=s.DARK,
+                    mfc=face or s.DARK,
+                    ls="none",
+                    zorder=3,
+                )
         if not rows["value"].notna().any():
             n = s.span(rows["n_points"])
             ax.text(0, y, f"not computed (n = {n})", ha="center", va="center", color=s.DARK,
@@ -54,11 +63,14 @@ def _panel(ax: Axes, df: pd.DataFrame, given: list[str]) -> None:
 
 def _given(df: pd.DataFrame) -> list[str]:
     """What is held constant, nothing first, then by the number of covariates."""
-    return sorted(set(df["adjusted"]), key=lambda g: (g.count(",") + bool(g), g))
+    return sorted(set(df["adjusted"]), key=lambda g: (len(_names(g)), g))
+
+
+_WORDS = {"regular_top1": "top-1", "log_parameters": "parameters", "log_flops": "operations", "readouts": "readouts"}
 
 
 def _names(given: str) -> list[str]:
-    return [name.strip().replace("_", " ") for name in given.split(",") if name.strip()]
+    return [_WORDS.get(name, name.replace("_", " ")) for name in given.split("+") if name]
 
 
 def _short(given: str) -> str:
@@ -82,7 +94,8 @@ def _select(tables: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, str]:
 def caption(tables: dict[str, pd.DataFrame]) -> str:
     """What a coefficient is over, what is held constant, and where the interval and p come from."""
     df, which = _select(tables)
-    many = [f"{_short(g)}: {', '.join(_names(g))}" for g in _given(df) if "," in g]
+    many = [f"{_short(g)}: {', '.join(_names(g))}" for g in _given(df) if "+" in g]
+    never = sorted(set(_given(df)) - set(_given(df[df["value"].notna()])))
     p = df[(df["adjusted"] == "") & (df["statistic"] == "spearman")]
     lowest, within = p["p"].min(), p["p_within"].min()
     words = [f"{lowest:.2g} over all points" if np.isfinite(lowest) else "",
@@ -97,6 +110,7 @@ def caption(tables: dict[str, pd.DataFrame]) -> str:
         + (f" ({'; '.join(many)})" if many else "") + ". "
         + (f"The smallest of the {len(p)} two-sided permutation p of the rank coefficients as they are: {least}, not "
            "adjusted for their number. " if least else "")
+        + (f"In no panel, and so without a row: {', '.join(_short(g) for g in never)}. " if never else "")
         + (f"Not computed: {'; '.join(notes)}. " if notes else "")
         + "Few architectures: a coefficient describes these networks only."
     )  # fmt: skip

@@ -97,11 +97,12 @@ def caption(tables: dict[str, pd.DataFrame]) -> str:
     n = sorted(set(mine["n_points"]))
     points = f"{n[0]}" if len(n) == 1 else f"{n[0]} to {n[-1]}" if n else "no"
     each = " and training" if several else ""
+    seeds = s.span(df.groupby(CELL)["seed"].nunique())
     return (
         "Brain score (raw, layer chosen on other stimuli) against the rate of blends with both objects "
-        f"named. Large points ({points} a panel{each}) are means over seeds, small ones the "
+        f"named. Large points ({points} a panel{each}) are means over {seeds} seeds, small ones the "
         f"{df['run'].nunique()} runs with the 95 % interval of their score. ρ: Spearman over the large "
-        f"points{' of one training' if several else ' with a 95 % bootstrap interval'}, p: two-sided permutation of "
+        f"points{' of one training' if several else ' with its 95 % interval'}, p: two-sided permutation of "
         f"the points ({'; '.join(notes)}). "
         + ("The coefficients of all trainings together are in correlation.csv with their intervals; training changes "
            "both things, so they say little. " if several else "")
