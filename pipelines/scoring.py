@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student
 
 from analysis.similarity import rdm_ceiling, rsa_bootstrap, self_ceiling
 from analysis.similarity._ceiling import ceiled, split_half, with_interval
@@ -78,17 +79,29 @@ def _ceiled(
 ) -> dict[str, float]:  # fmt: skip
     """The score by its ceiling; for regressions and RSA with an interval that carries both, resampled together.
 
-    reliability: the ceiling in the resamples of an RSA score, or fewer of them.
+    reliability: the ceiling in the resamples of an RSA score, or fewer of them. Regressions: percentiles. RSA: t times
+    the spread of the ratio, as its score has it: copies of a stimulus are left out of a resampled RDM, so
+    that with few clips its resamples lie to one side of the score, and only their spread can be used.
     """
+    samples = None
     if metric in REGRESSIONS and len(found.samples) and ceiling["ceiling"] is not None:
         assert recording.trials is not None
         groups = None if how["groups"] is None else how["groups"][half]
         reliability = ceiling_in_resamples(
             recording.trials[half], found.values, groups=groups, n_boot=len(found.samples), seed=how["seed"]
         )
-    samples = (found.samples[: len(reliability)], reliability) if len(reliability) else None
+        samples = (found.samples, reliability)
     by = ceiled(found.score, _or_nan(ceiling["ceiling"]), normalisation=NORMALISATION, samples=samples)
-    return {"score_ceiled": float(by.value), "score_ceiled_lo": float(by.lo), "score_ceiled_hi": float(by.hi)}
+    value, lo, hi = float(by.value), float(by.lo), float(by.hi)
+    if samples is None and len(reliability):
+        ratios = ceiled(found.samples[: len(reliability)], reliability, normalisation=NORMALISATION).value
+        several = len(np.atleast_2d(recording.rdms)) if recording.rdms is not None else 1
+        units = len(half) if how["groups"] is None else len(np.unique(how["groups"][half]))
+        dof = min(units, several if several > 1 else units) - 1
+        if np.isnan(ratios).mean() <= 0.025 and dof > 0:
+            spread = float(student.ppf(0.975, dof) * np.nanstd(ratios, ddof=1))
+            lo, hi = value - spread, value + spread
+    return {"score_ceiled": value, "score_ceiled_lo": lo, "score_ceiled_hi": hi}
 
 
 def _brain_scores_layer(recording: Recording, metric: str, layers: dict[str, LayerScore]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from blendnet import models
+from blendnet.errors import BlendnetError, unknown
 from blendnet.models import cost
 
 # Column, and how a cell is written; text is set left, numbers right.
@@ -32,6 +33,8 @@ def zoo(
 
     Operations are 2 a multiply-add, of one image of `px` pixels a side. Raises BlendnetError as models.build does.
     """
+    for name in networks:
+        check(name)
     rows = cost.table(networks or models.names(), attentions, heads=heads, n_classes=n_classes, image_size=image_size)
     lines = [list(_COLUMNS), *([cell(row) for cell in _COLUMNS.values()] for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(_COLUMNS))]
@@ -42,3 +45,17 @@ def zoo(
         )
         say("  ".join(cells).rstrip())
     return rows
+
+
+def check(name: str) -> None:
+    """Does a network's file state what it must, and are its layers and sites there? A wrong layer would otherwise be
+    found after the training. Raises BlendnetError, one line."""
+    network = models.load(name)
+    for what in ("IMAGE_SIZE", "MIN_IMAGE_SIZE", "SITES", "LAYERS", "build"):
+        if not hasattr(network, what):
+            raise BlendnetError(f"the file of network {name!r} has no {what}; see docs/how-to/add-a-network.md")
+    known = [n for n, _ in models.build(name).named_modules() if n]
+    for what, found in (("layer", network.LAYERS), ("site", network.SITES)):
+        for module in found:
+            if module not in known:
+                raise unknown(f"{what} of {name}", module, known)
