@@ -415,3 +415,27 @@ def test_the_table_of_the_zoo():
     assert len(lines) == 5
     assert len({len(line) for line in lines}) == 1
     assert lines[2].split()[:3] == ["cornet_z", "aacn4", f"{rows[1]['parameters']:,}"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"LAYERS": ("V1.output", "V2.outptu")}, "V2.outptu"),
+        ({"SITES": ("V2.convolution",)}, "V2.convolution"),
+        ({"LAYERS": None}, "has no LAYERS"),
+    ],
+)
+def test_the_zoo_names_what_is_wrong_in_a_networks_file(monkeypatch, change, words):
+    """Before any training: a misspelt layer would show only when activations are extracted."""
+    from blendnet.models import cornet_z
+    from pipelines.zoo import check
+
+    check("cornet_z")
+    for name, value in change.items():
+        if value is None:
+            monkeypatch.delattr(cornet_z, name)
+        else:
+            monkeypatch.setattr(cornet_z, name, value)
+    with pytest.raises(BlendnetError, match=words) as error:
+        check("cornet_z")
+    assert "\n" not in str(error.value)
