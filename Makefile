@@ -10,10 +10,12 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 BIN := .venv/bin
 READY := .venv/.ready
 FLAGS = --profile $(PROFILE) --results "$(RESULTS)" --data "$(DATA)" --only '$(ONLY)' --device $(DEVICE)
+# Where the runs are worked on: processes (JOBS=4) or SLURM jobs (SLURM='partition=gpu minutes=600').
+UNITS = $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(JOBS),--jobs $(JOBS)) $(if $(SLURM),--slurm $(SLURM))
 TRAINING = $(if $(BUDGET),--budget $(BUDGET)) $(if $(TRACKER),--tracker $(TRACKER))
 BLENDNET := $(BIN)/blendnet
 
-.PHONY: help demo all train score-brain figures report verify power docs test lint bench lock clean say setup
+.PHONY: help demo all train score-brain status figures report verify power docs test lint bench lock clean say setup
 help:
 	@sed -n 's/^#: //p' $(MAKEFILE_LIST)
 
@@ -21,6 +23,8 @@ help:
 #: make all          train, predict, score, correlate, draw, report      PROFILE=demo|cifar10|photos|blendeduibk|paper|full
 #: make train        blended images -> checkpoints                       DATA=folder RESULTS=folder ONLY='resnet18-*' DEVICE=cuda
 #:                   BUDGET=30m plans the epochs, TRACKER=tensorboard|wandb|mlflow|none
+#:                   EXECUTOR=local JOBS=4, or EXECUTOR=slurm SLURM='partition=gpu minutes=600' (also all, score-brain)
+#: make status       what is done, running, queued and failed, and the time left
 #: make score-brain  checkpoints -> activations -> scores
 #: make figures      tables -> figures (no GPU, no torch, never trains)
 #: make report       tables and figures -> report.html
@@ -53,12 +57,14 @@ demo: say $(READY)
 	@echo "  make all PROFILE=photos DATA=folder      your photographs and recordings (blendnet data fetch --help)"
 
 all: say $(READY)
-	@$(BLENDNET) all $(FLAGS) $(TRAINING)
+	@$(BLENDNET) all $(FLAGS) $(TRAINING) $(UNITS)
 train: say $(READY)
-	@$(BLENDNET) train $(FLAGS) $(TRAINING)
+	@$(BLENDNET) train $(FLAGS) $(TRAINING) $(UNITS)
 score-brain: say $(READY)
-	@$(BLENDNET) extract $(FLAGS)
-	@$(BLENDNET) score $(FLAGS)
+	@$(BLENDNET) extract $(FLAGS) $(UNITS)
+	@$(BLENDNET) score $(FLAGS) $(UNITS)
+status: $(READY)
+	@$(BLENDNET) status --profile $(PROFILE) --results "$(RESULTS)"
 figures: say $(READY)
 	@$(BLENDNET) draw $(FLAGS)
 report: say $(READY)

@@ -19,10 +19,13 @@ VERBS = {
     "report": "write the one-file HTML report (-> report.html)",
     "verify": "recompute a random sample of stored scores from the weights on and compare",
     "all": "train, predict, dissect, extract, score, correlate, draw, report",
+    "status": "what is done, running, queued and failed, and why; the time left (loads nothing, asks SLURM)",
     "power": "how many networks and seeds an effect needs, by simulation (-> power.csv)",
     "find-lr": "learning-rate range test of the selected runs (-> lr_finder.csv); trains nothing",
     "plan": "measure the selected runs and plan epochs for a --budget, which train then keeps to",
 }
+# Verbs that are divided into runs: pipelines/executor.py.
+DIVIDED = ("train", "predict", "dissect", "extract", "score", "all")
 CHAIN = ("train", "predict", "dissect", "extract", "score", "correlate", "draw", "report")
 
 
@@ -57,6 +60,17 @@ def parser() -> argparse.ArgumentParser:
         if verb == "verify":
             sub.add_argument("--n", type=int, default=5, help="how many stored scores (default: 5)")
             sub.add_argument("--seed", type=int, default=0, help="which ones (default: 0)")
+        if verb == "status":
+            sub.add_argument("--json", action="store_true", help="for machines")
+        if verb in DIVIDED:
+            sub.add_argument("--executor", choices=("here", "local", "slurm"), default="here",
+                             help="here: in this process, local: a process a run, slurm: a job a run (default: here)",
+                             )  # fmt: skip
+            sub.add_argument("--jobs", type=int, metavar="N",
+                             help="local: processes at once (default: one a GPU, else one a core)")  # fmt: skip
+            sub.add_argument("--slurm", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+                             help="slurm: what jobs ask for, e.g. partition=gpu minutes=600 score.mem_gb=64 "
+                             "train.nodes=2 (keys and defaults: pipelines/resources.py)")  # fmt: skip
         if verb in ("train", "all"):
             sub.add_argument("--tracker", default="tensorboard",
                              help="tensorboard, wandb, mlflow or none (default: tensorboard)")  # fmt: skip
@@ -151,7 +165,7 @@ def dispatch(arguments: argparse.Namespace) -> int:
             f"{processes} processes were started, but only training is shared between processes; start torchrun with "
             f"the verb train, and {arguments.verb} in one process"
         )
-    if os.environ.get("RANK", "0") == "0":
+    if os.environ.get("RANK", "0") == "0" and not getattr(arguments, "json", False):
         print(f"blendnet {arguments.verb}, profile {chosen.name} ({chosen.minutes})", flush=True)
     if arguments.verb == "import-legacy":
         from pipelines.import_legacy import import_legacy
@@ -162,6 +176,11 @@ def dispatch(arguments: argparse.Namespace) -> int:
             image_size=arguments.image_size, normalisation=arguments.normalisation, classes=chosen.classes,
             force=arguments.force,
         )  # fmt: skip
+        return 0
+    if arguments.verb == "status":
+        from pipelines.status import status
+
+        status(chosen, arguments.results / chosen.name, as_json=arguments.json)
         return 0
     if arguments.verb not in ("plan", "find-lr") and not getattr(arguments, "budget", None):
         from pipelines.plan import planned
@@ -212,12 +231,27 @@ def dispatch(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.verb == "all":
         check_inputs(context)
+    executor = getattr(arguments, "executor", "here")
+    if executor == "here" and getattr(arguments, "slurm", None):
+        raise BlendnetError(f"--slurm {arguments.slurm[0]}: goes with --executor slurm only")
+    if executor == "here" and getattr(arguments, "jobs", None) is not None:
+        raise BlendnetError(f"--jobs {arguments.jobs}: goes with --executor local only")
     if getattr(arguments, "budget", None):
         from pipelines.plan import plan
+
+        if executor == "slurm":
+            raise BlendnetError(
+                "--budget measures on this machine, and the jobs run on others; plan on one of those first (srun "
+                f"blendnet plan --profile {chosen.name} --budget {arguments.budget}), every later training keeps to it"
+            )
 
         context.profile = plan(context, arguments.budget)
     if arguments.verb == "plan":
         return 0
+    if executor != "here":
+        from pipelines.executor import run
+
+        return run(context, arguments.verb, executor=executor, jobs=arguments.jobs, slurm=arguments.slurm)
     if arguments.verb == "find-lr":
         from pipelines.find_lr import find_lr
 

@@ -30,6 +30,8 @@ class Context:
     whole_chain: bool = False
     tracker: str = "tensorboard"
     progress: bool = field(default_factory=lambda: sys.stderr.isatty())
+    # 'no' in a unit of pipelines.executor: who submitted it makes the tables, once, when all are done.
+    gathers: bool = field(default_factory=lambda: os.environ.get("BLENDNET_GATHER") != "no")
 
     def folder(self, kind: str, *parts: str) -> Path:
         """A folder or file below the profile's results, e.g. folder('checkpoints', run.id)."""

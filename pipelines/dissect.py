@@ -51,8 +51,9 @@ def dissect(context: Context) -> None:
     materials: dict[int, _inside.Material] = {}
     for run in context.each("dissect", context.select(context.profile.trained_runs())):
         _dissect_run(context, run, _material(context, run, materials))
-    with context.gathering():
-        gather(context, materials)
+    if context.gathers:
+        with context.gathering():
+            gather(context, materials)
 
 
 def _dissect_run(context: Context, run: Run, material: _inside.Material) -> None:

@@ -37,8 +37,9 @@ def predict(context: Context) -> None:
     for run in context.each("predict", context.select(profile.trained_runs() + profile.untrained_runs())):
         photos = photographs.load(context, profile.size_of(run))
         _predict_run(context, run, photos, photographs.manifest(context, photos, "test"))
-    with context.gathering():
-        gather(context)
+    if context.gathers:
+        with context.gathering():
+            gather(context)
 
 
 def _predict_run(context: Context, run: Run, photos: PhotoSet, manifest: pd.DataFrame) -> None:

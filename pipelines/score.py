@@ -34,8 +34,9 @@ def score(context: Context) -> None:
     for i in context.turns("score", [run.id if run else extract.PIXELS for run in runs]):
         for recording in found:
             score_run(context, runs[i], recording)
-    with context.gathering():
-        gather(context)
+    if context.gathers:
+        with context.gathering():
+            gather(context)
 
 
 def metrics_for(context: Context, recording: Recording) -> tuple[str, ...]:

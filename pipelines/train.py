@@ -21,7 +21,7 @@ def train(context: Context) -> None:
     device = distributed.device_of(context.torch_device())
     with distributed.processes(device):
         _train(context, device)
-        if distributed.speaks():
+        if distributed.speaks() and context.gathers:
             with context.gathering():
                 training_table.gather(context)
 

@@ -1,0 +1,83 @@
+"""Units of work, one verb for one run each: which there are, what they leave behind, and whether they are done.
+
+The note of a unit, results/<profile>/jobs/<verb>-<run>.json, says how it ended. Imports no torch: `blendnet status`
+reads the notes of hundreds of units.
+"""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from blendnet.errors import BlendnetError
+from blendnet.files import read_json, sha256_of
+from blendnet.run import Run
+from pipelines.sheet import Profile
+
+VERBS = ("train", "predict", "dissect", "extract", "score")
+PIXELS = "pixels"
+# What a verb leaves of a run, below the profile's results.
+PRODUCTS = {
+    "train": ("checkpoints/{run}/meta.json", "checkpoints/{run}/weights.safetensors"),
+    "predict": ("predictions/{run}/key.json",),
+    "dissect": ("inside/{run}/*.json",),
+    "extract": ("activations/{run}/*/key.json",),
+    "score": ("scores/{run}/*.json",),
+}
+RESTS_ON = {"train": (), "predict": ("train",), "dissect": ("train",), "extract": ("train",), "score": ("extract",)}
+
+
+def runs(profile: Profile, verb: str) -> list[Run]:
+    """The runs that a verb goes through, in the sheet's order."""
+    if verb in ("train", "dissect"):
+        return profile.trained_runs()
+    if verb == "predict":
+        return profile.trained_runs() + profile.untrained_runs()
+    return profile.scored_runs()
+
+
+def names(profile: Profile, verb: str) -> list[str]:
+    """All units of a verb: ids of its runs; score has 'pixels', too."""
+    return [run.id for run in runs(profile, verb)] + ([PIXELS] if verb == "score" else [])
+
+
+def note_path(results: Path, verb: str, run: str) -> Path:
+    """Where a unit's note lies."""
+    return results / "jobs" / f"{verb}-{run}.json"
+
+
+def read_note(results: Path, verb: str, run: str) -> dict[str, Any]:
+    """How the unit last ended; empty where it never did, or its note is damaged (it is then as good as not done)."""
+    try:
+        found = read_json(note_path(results, verb, run))
+    except (BlendnetError, OSError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def state_of(results: Path, verb: str, run: str) -> dict[str, list[int]]:
+    """The unit's products as they are: {path: [bytes, mtime in ns]}."""
+    found = {}
+    for pattern in PRODUCTS[verb]:
+        for path in sorted(results.glob(pattern.format(run=run))):
+            with contextlib.suppress(FileNotFoundError):
+                stat = path.stat()
+                found[str(path.relative_to(results))] = [stat.st_size, stat.st_mtime_ns]
+    return found
+
+
+def is_done(results: Path, verb: str, run: str, basis: str) -> bool:
+    """Did the unit end well, on the same basis (sheet, code, data: executor.basis), and are its products and what they
+    rest on as they were then? In doubt no: the unit then finds out itself, and says 'reused'."""
+    note = read_note(results, verb, run)
+    return (
+        note.get("status") == "done"
+        and note.get("basis") == basis
+        and bool(note.get("products"))
+        and note["products"] == state_of(results, verb, run)
+        and note.get("rests_on") == rests_on(results, verb, run)
+    )
+
+
+def rests_on(results: Path, verb: str, run: str) -> str:
+    """Hash of the state of what the unit's own verb reads of its run."""
+    return sha256_of([state_of(results, other, run) for other in RESTS_ON[verb]])

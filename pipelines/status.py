@@ -1,0 +1,180 @@
+"""`blendnet status`: what is done, running, queued and failed, and why, and the time left.
+
+Read from the files of a results folder and from SLURM; loads no torch, no photographs and no weights. Whether a result
+is up to date is found out by the verb itself, which says so: here done means that it is there.
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from blendnet import locks
+from blendnet.errors import BlendnetError
+from blendnet.files import read_json
+from blendnet.training import budget as budgets
+from pipelines import _slurm, _units
+from pipelines.sheet import PROFILES, Profile
+
+STATES = ("done", "running", "queued", "failed", "not started")
+# 'running' and 'queued' in SLURM's words, as far as they are not plainly one of them.
+Queue = dict[str, tuple[str, str]]
+
+
+def status(profile: Profile, results: Path, *, as_json: bool = False) -> None:
+    """Print the state of all verbs of a profile; results: its own folder."""
+    found = collect(profile, results)
+    print(json.dumps(found, indent=2, sort_keys=True) if as_json else "\n".join(lines(found)), flush=True)
+
+
+def collect(profile: Profile, results: Path) -> dict[str, Any]:
+    """{profile, results, verbs: {verb: {units: {run: {state, ...}}, counts, seconds_left}}, seconds_left, slurm}.
+
+    seconds_left: None where nothing has been measured yet. slurm: whether SLURM was asked and answered, None where
+    nothing was submitted to it.
+    """
+    if profile.name not in PROFILES:
+        raise BlendnetError(f"profile {profile.name!r} is not in pipelines/sheet.py")
+    books = {verb: _book(results, verb) for verb in _units.VERBS}
+    submitted = any(books.values())
+    queued = _slurm.queue() if submitted else {}
+    verbs = {}
+    for verb in _units.VERBS:
+        units = _states(profile, results, verb, books[verb], queued or {})
+        verbs[verb] = {
+            "units": units,
+            "counts": {state: sum(u["state"] == state for u in units.values()) for state in STATES},
+            "seconds_left": _left(units),
+        }
+    parts = [v["seconds_left"] for v in verbs.values()]
+    return {
+        "profile": profile.name, "results": str(results), "verbs": verbs,
+        "seconds_left": None if None in parts else sum(parts),
+        "slurm": (queued is not None) if submitted else None,
+    }  # fmt: skip
+
+
+def _book(results: Path, verb: str) -> dict[str, dict[str, str]]:
+    path = results / "jobs" / f"{verb}.json"
+    return read_json(path)["units"] if path.exists() else {}
+
+
+def _states(
+    profile: Profile, results: Path, verb: str, book: dict[str, dict[str, str]], queued: Queue
+) -> dict[str, dict[str, Any]]:
+    names = _units.names(profile, verb)
+    there = {run: _units.state_of(results, verb, run) for run in names}
+    complete = _complete(verb, there)
+    found: dict[str, dict[str, Any]] = {}
+    for run in names:
+        note = _units.read_note(results, verb, run)
+        lock = results / "locks" / f"{verb}-{run}.lock"
+        about = locks.read(lock)
+        job = book.get(run, {}).get("job", "")
+        made = max((when for _, when in there[run].values()), default=0)
+        # A failure that is older than what the same run left later has been put right.
+        failed = note.get("status") in ("failed", "stopped") and made < _written(results, verb, run)
+        if about is not None and not locks.dead(lock, about):
+            found[run] = {"state": "running", "where": locks.owner(lock)}
+        elif job in queued:
+            state, reason = queued[job]
+            waits = state in _slurm.WAITING
+            found[run] = {"state": "queued" if waits else "running", "job": job, "slurm": state}
+            if waits and reason not in _slurm.ORDINARY:
+                found[run]["reason"] = reason
+        elif failed:
+            why = note.get("error") or "stopped before its end; the same command goes on"
+            found[run] = {"state": "failed", "error": why, "job": note.get("job", ""), "host": note.get("host", "")}
+        elif run in complete:
+            found[run] = {"state": "done"} | _took(results, verb, run, note)
+        elif job and note.get("token") != book[run].get("token"):
+            found[run] = {"state": "failed", "error": _slurm.ending(job), "job": job}
+        else:
+            found[run] = {"state": "not started"}
+    return found
+
+
+def _complete(verb: str, there: dict[str, dict[str, list[int]]]) -> set[str]:
+    """The runs whose products are all there. How many pieces of extract and score there should be is only known with
+    the recordings at hand: as many as any run has."""
+    if verb == "extract":
+        there = {run: {p: s for p, s in files.items() if "/planted-source/" not in p} for run, files in there.items()}
+    if verb == "dissect":
+        return {run for run, files in there.items() if any(p.endswith("whole.json") for p in files)}
+    least = len(_units.PRODUCTS[verb])
+    if verb in ("extract", "score"):
+        least = max(least, max(map(len, there.values()), default=0))
+    return {run for run, files in there.items() if len(files) >= least}
+
+
+def _written(results: Path, verb: str, run: str) -> int:
+    """When the note was written, by the clock of the file server, as the products' times are; ns."""
+    try:
+        return _units.note_path(results, verb, run).stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _took(results: Path, verb: str, run: str, note: dict[str, Any]) -> dict[str, float]:
+    """How long the unit took; a training that was no unit says it in its meta.json."""
+    seconds = note.get("seconds") if note.get("status") == "done" else None
+    if seconds is None and verb == "train":
+        meta = read_json(results / "checkpoints" / run / "meta.json")
+        seconds = meta.get("seconds") if isinstance(meta, dict) else None
+    return {"seconds": seconds} if seconds is not None else {}
+
+
+def _left(units: dict[str, dict[str, Any]]) -> float | None:
+    """Seconds until the verb is done if as many go on at once as run now, from what units of the same network and
+    attention took, else from all that are measured; what runs is taken to be half done. None: nothing is measured."""
+    took: dict[str, list[float]] = {}
+    for run, about in units.items():
+        if "seconds" in about:
+            took.setdefault(_kind(run), []).append(about["seconds"])
+    every = [s for some in took.values() for s in some]
+    rest = [run for run, about in units.items() if about["state"] != "done"]
+    if not rest:
+        return 0.0
+    if not every:
+        return None
+    expected = 0.0
+    for run in rest:
+        own = took.get(_kind(run), every)
+        whole = sum(own) / len(own)
+        expected += whole / 2 if units[run]["state"] == "running" else whole
+    at_once = max(1, sum(about["state"] == "running" for about in units.values()))
+    return round(expected / min(at_once, len(rest)), 1)
+
+
+def _kind(run: str) -> str:
+    """'resnet18-aacn4' of 'resnet18-aacn4-blended-s0': what the time depends on."""
+    return run.rsplit("-", 2)[0]
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """The same for people."""
+    out = [f"profile {found['profile']}, {found['results']}"]
+    if found["slurm"] is False:
+        out.append("SLURM does not answer: what it has queued is not known")
+    out.append("".join([f"{'':9}", *(f"{state:>13}" for state in STATES), f"{'time left':>13}"]))
+    for verb, about in found["verbs"].items():
+        out.append("".join([f"{verb:9}", *(f"{about['counts'][s]:>13}" for s in STATES), f"{_words(about):>13}"]))
+    if found["seconds_left"]:
+        out.append(f"about {_words(found)} left in all, with what runs now")
+    for verb, about in found["verbs"].items():
+        for run, unit in about["units"].items():
+            if unit["state"] == "running":
+                out.append(f"running: {verb} {run}: {unit.get('where') or 'job ' + unit['job']}")
+        reasons = Counter(u["reason"] for u in about["units"].values() if "reason" in u)
+        out += [f"queued: {verb}, {n} units wait: {reason}" for reason, n in reasons.items()]
+        for run, unit in about["units"].items():
+            if unit["state"] == "failed":
+                out.append(f"failed: {verb} {run}: {unit['error']}")
+    return out
+
+
+def _words(about: dict[str, Any]) -> str:
+    seconds = about["seconds_left"]
+    if seconds is None:
+        return "not known"
+    return budgets.words(seconds if seconds < 90 else 60 * -(-seconds // 60))
