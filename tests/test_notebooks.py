@@ -1,25 +1,21 @@
-"""The notebook runs on invented tables, its widgets answer every choice, and what it shows is what the tables say."""
+"""What the notebook of layers shows of the tables and the stored activations, on invented ones; see also
+test_notebooks_run.py (all notebooks, executed) and test_notebooks_layer.py (neuroids and stimuli of a layer)."""
 
 import json
-import os
-from pathlib import Path
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from nbclient import NotebookClient
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import spearmanr
 
 from analysis import notebook as nb
 from analysis import tables
 from analysis.figures import _style
+from analysis.notebook import _stored
 from blendnet.errors import BlendnetError
 from tests import made_tables
 
-ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOK = ROOT / "notebooks" / "explore_layers.ipynb"
 RUNS = ("resnet18-aacn4-blended-s0", "resnet18-none-blended-s0")
 STIMULI = "invented-stimuli"
 CHOICES = [(recording, metric) for recording, metric in dict.fromkeys((r, m) for r, _, m in made_tables.REAL)]
@@ -27,6 +23,17 @@ CHOICES = [(recording, metric) for recording, metric in dict.fromkeys((r, m) for
 
 @pytest.fixture(scope="module")
 def given():
+    return made_given()
+
+
+@pytest.fixture(scope="module")
+def results(given, tmp_path_factory):
+    root = tmp_path_factory.mktemp("results")
+    write_made(root, given)
+    return root
+
+
+def made_given():
     chosen = made_tables.runs()
     return {
         "scores": made_tables.scores_table(chosen),
@@ -35,10 +42,8 @@ def given():
     }
 
 
-@pytest.fixture(scope="module")
-def results(given, tmp_path_factory):
+def write_made(root, given):
     """results/ as the chain writes it, of two profiles; activations of two runs in the first."""
-    root = tmp_path_factory.mktemp("results")
     planted = {
         "scores": made_tables.scores_table(made_tables.runs(("resnet18",)), made_tables.PLANTED, True),
         "layers": made_tables.layers_table(made_tables.runs(("resnet18",)), made_tables.PLANTED),
@@ -57,86 +62,14 @@ def results(given, tmp_path_factory):
                "stimulus_id": [f"s{k}" for k in range(12)]}  # fmt: skip
         (folder / "key.json").write_text(json.dumps(key))
     (root / "made" / "activations" / RUNS[0] / f"{STIMULI}.partial").mkdir()
-    return root
+    # What a planted recording was made from is stored, too; it is no activation that is scored.
+    (root / "made" / "activations" / RUNS[0] / "planted-source").mkdir()
+    (root / "made" / "activations" / RUNS[0] / "planted-source" / "key.json").write_text("{}")
 
 
 def plain_csv(results, name):
     """A table as pandas alone reads it."""
     return pd.read_csv(results / "made" / "tables" / f"{name}.csv", keep_default_na=False, na_values=[""])
-
-
-def test_the_notebook_is_kept_without_outputs():
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    nbformat.validate(notebook)
-    cells = [c for c in notebook.cells if c.cell_type == "code"]
-    assert len(cells) >= 5
-    assert [c.outputs for c in cells if c.outputs] == []
-    assert [c.execution_count for c in cells if c.execution_count is not None] == []
-    assert "widgets" not in notebook.metadata
-
-
-# Run in the notebook's own kernel: every choice is made with the widgets, and what was drawn is written down.
-_CHOOSE = """
-import json
-
-drawn, wrong = [], []
-
-
-def noted(name):
-    real = getattr(nb, name)
-
-    def call(*args):
-        try:
-            answer = real(*args)
-        except Exception as error:
-            wrong.append([name, repr(error)])
-            raise
-        drawn.append([name, [a for a in args[1:] if not hasattr(a, "columns")]])
-        return answer
-
-    setattr(nb, name, call)
-
-
-for name in ("profile_figure", "profile_words", "committed_table", "accuracy_table", "rdm_figure"):
-    noted(name)
-networks.value = networks.options[:1]
-for recording.value in recording.options:
-    for metric.value in metric.options:
-        pass
-runs.value = runs.options
-layer.value = layer.options[-1]
-stayed = dict(wrong=list(wrong), drawn=list(drawn))
-drawn.clear()
-profile.value = "made-planted"
-print(json.dumps(stayed | {"other": drawn, "networks": networks.options, "rdm": runs.options,
-                           "recordings": recording.options}))
-"""
-
-
-def test_the_notebook_runs_and_its_widgets_answer(results, monkeypatch):
-    monkeypatch.setenv("PROFILE", "made")
-    monkeypatch.setenv("RESULTS", str(results))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])))
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    notebook.cells.append(nbformat.v4.new_code_cell(_CHOOSE))
-    client = NotebookClient(notebook, timeout=120, kernel_name="python3",
-                            resources={"metadata": {"path": str(NOTEBOOK.parent)}})  # fmt: skip
-    client.execute()
-    # What the Output widgets hold at the end; errors of callbacks land there and stop nothing.
-    shown = [o for state in client.widget_state.values() for o in state.get("outputs", [])]
-    assert [o for o in shown if o["output_type"] == "error"] == []
-    assert any("activations" in o.get("text", "") for o in shown)
-    said = json.loads("".join(o["text"] for o in notebook.cells[-1].outputs if o.get("name") == "stdout"))
-    figures = {(args[1], args[2]) for name, args in said["drawn"] if name == "profile_figure"}
-    assert figures >= set(CHOICES)
-    rdms = [args for name, args in said["drawn"] if name == "rdm_figure"]
-    assert rdms[-1] == ["made", list(RUNS), STIMULI, "layer1"]
-    # A passing state may have no answer (no network chosen yet); anything but the house's own error is a fault.
-    assert [w for w in said["wrong"] if "BlendnetError" not in w[1]] == []
-    assert said["networks"] == ["resnet18"]
-    assert said["recordings"] == sorted(r for r, _, _ in made_tables.PLANTED)
-    assert said["other"][-1][0] in ("profile_figure", "profile_words", "committed_table", "accuracy_table")
-    assert said["rdm"] == []
 
 
 @pytest.mark.parametrize(("recording", "metric"), CHOICES)
@@ -253,6 +186,8 @@ def test_loading_reads_the_profiles(given, results):
     found = nb.load(results, "made")
     assert {name: len(table) for name, table in found.items()} == {name: len(given[name]) for name in nb.TABLES}
     assert nb.networks(found["layers"]) == ["resnet18", "cornet_z"]
+    pixels = found["layers"].iloc[:1].assign(network="pixels", run="pixels", kind="pixels")
+    assert nb.networks(pd.concat([found["layers"], pixels])) == ["resnet18", "cornet_z"]
     assert nb.trainings(found["layers"]) == ["blended"]
     assert nb.metrics(found["layers"], "invented-v4") == ["pls", "ridge"]
 
@@ -277,7 +212,7 @@ def test_the_rdm_is_that_of_scipy(results, monkeypatch):
     expected = spearmanr(pdist(x[0], "correlation"), pdist(x[1], "correlation")).statistic
     assert fig.axes[1].get_title().endswith(f": {expected:.2f}".replace("-", "−"))
     np.testing.assert_allclose(np.asarray(fig.axes[0].images[0].get_array()), found)
-    monkeypatch.setattr(nb, "MOST_STIMULI", 5)
+    monkeypatch.setattr(_stored, "MOST_STIMULI", 5)
     fewer, kept = nb.layer_rdm(results, "made", RUNS[0], STIMULI, "layer1")
     index = [int(i[1:]) for i in kept]
     assert (len(index), index[0], index[-1]) == (5, 0, 11)
