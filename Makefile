@@ -15,7 +15,7 @@ UNITS = $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(JOBS),--jobs $(JOBS)) $(
 TRAINING = $(if $(BUDGET),--budget $(BUDGET)) $(if $(TRACKER),--tracker $(TRACKER))
 BLENDNET := $(BIN)/blendnet
 
-.PHONY: help demo all train score-brain status figures report verify power docs test lint bench lock clean say setup
+.PHONY: help demo all train score-brain status figures report verify power docs audit sbom test lint bench lock clean say setup
 help:
 	@sed -n 's/^#: //p' $(MAKEFILE_LIST)
 
@@ -31,6 +31,7 @@ help:
 #: make verify       recompute a sample of stored scores and compare
 #: make power        how many networks and seeds an effect needs, from the effects found
 #: make docs         the documentation as web pages -> docs/_build/html/index.html
+#: make audit / sbom  known vulnerabilities of the locked packages; bill of materials
 #: make test / lint / bench / clean
 
 say:
@@ -77,6 +78,11 @@ power: say $(READY)
 docs: $(READY)
 	@$(BIN)/python -m sphinx -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+audit: $(READY)
+	@$(BLENDNET) audit $(if $(OFFLINE_OK),--offline-ok)
+sbom: $(READY)
+	@$(BLENDNET) sbom sbom.json
 
 test: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -115,6 +115,19 @@ def parser() -> argparse.ArgumentParser:
     brain_score.add_argument("--layer", action="append", default=[], metavar="REGION=LAYER",
                              help="instead of the committed layer, e.g. V2=layer2.0 (several times)")  # fmt: skip
     brain_score.add_argument("--weights-url", default="", help="where the weights will lie (default: a file beside)")
+    again = verbs.add_parser("reproduce", parents=[common], help="rebuild one run's numbers from nothing and compare",
+                             description="Trains by the recorded recipe in a temporary folder, and all that follows.")  # fmt: skip
+    again.add_argument("run", help="id of a run with stored tables, e.g. resnet18-aacn4-blended-s0")
+    again.add_argument("--keep", action="store_true", help="keep the temporary results folder")
+    check = verbs.add_parser("audit", help="packages of requirements.lock with known vulnerabilities")
+    check.add_argument("--offline-ok", action="store_true", help="status 0 where no service could be asked")
+    check.add_argument("--service", default="pypi", help="pypi or osv (default: pypi)")
+    check.add_argument("--osv-url", default="", help="another address of the service osv")
+    bill = verbs.add_parser("sbom", help="software bill of materials of requirements.lock (CycloneDX JSON)")
+    bill.add_argument("file", type=Path)
+    bill.add_argument(
+        "--time", action="store_true", help="with the present time (else the same lock gives the same bytes)"
+    )
     return main
 
 
@@ -157,6 +170,15 @@ def dispatch(arguments: argparse.Namespace) -> int:
         from pipelines.zoo import zoo
 
         zoo(arguments.networks, arguments.attention, heads=arguments.heads, image_size=arguments.image_size)
+        return 0
+    if arguments.verb == "audit":
+        from pipelines.audit import audit
+
+        return audit(service=arguments.service, osv_url=arguments.osv_url, offline_ok=arguments.offline_ok)
+    if arguments.verb == "sbom":
+        from pipelines.sbom import sbom
+
+        sbom(arguments.file, time=arguments.time)
         return 0
     chosen = profile(arguments.profile)
     processes = int(os.environ.get("WORLD_SIZE") or 1)  # torchrun's
@@ -229,6 +251,10 @@ def dispatch(arguments: argparse.Namespace) -> int:
 
         export(context, arguments.run, arguments.folder, named=arguments.layer, weights_url=arguments.weights_url)
         return 0
+    if arguments.verb == "reproduce":
+        from pipelines.reproduce import reproduce
+
+        return reproduce(context, arguments.run, keep=arguments.keep)
     if arguments.verb == "all":
         check_inputs(context)
     executor = getattr(arguments, "executor", "here")

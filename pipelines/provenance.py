@@ -1,12 +1,23 @@
-"""provenance.json: what the committed numbers rest on."""
+"""provenance.json: what the committed numbers rest on: code, lock, data, hardware, threads, Python.
 
-import sys
+It says nothing of which command wrote it last, so that it is the same whatever the order of the steps; times and
+hardware are those of the machine, so that two machines write different ones.
+"""
+
+import os
+import platform
+from pathlib import Path
 from typing import Any
 
 from blendnet import checkpoint
 from blendnet.errors import BlendnetError
-from blendnet.files import sha256_file, write_json
+from blendnet.files import read_json, sha256_file, write_json
+from blendnet.keys import code_version
+from pipelines._anew import SURROUNDINGS
 from pipelines.context import Context
+
+PACKAGES = ("torchvision", "scipy", "xarray", "pandas", "scikit-learn", "safetensors", "pillow", "brainscore-vision",
+            "rsatoolbox")  # fmt: skip
 
 
 def write(context: Context) -> None:
@@ -15,37 +26,70 @@ def write(context: Context) -> None:
 
 
 def collect(context: Context) -> dict[str, Any]:
-    """The same as a dict; what is not there yet is left out."""
+    """The same as a dict; what is not there yet is left out.
+
+    surroundings: of the process that gathered the tables (git_commit ends with '+changes' where files differed from
+    the commit); code: hash of all source files, also where there is no git; trained: one entry a finished training,
+    with what `blendnet reproduce` needs where the checkpoint itself is gone; photographs: hashes of the photo sets
+    that trainings and predictions rest on.
+    """
+    lock = _root() / "requirements.lock"
+    trained = _trained(context)
+    return {
+        "surroundings": checkpoint.surroundings(context.torch_device()) | {
+            "packages": _versions(), "system": f"{platform.system()} {platform.machine()}", "cores": os.cpu_count(),
+            "code": code_version("blendnet", "analysis", "pipelines"),
+        },
+        "lock_sha256": sha256_file(lock) if lock.exists() else "not found",
+        "trained": trained,
+        "photographs": _photographs(context, trained),
+        "recordings": recordings_of(context),
+    }  # fmt: skip
+
+
+def _versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
-    versions = {}
-    for package in ("torchvision", "scipy", "xarray", "pandas", "scikit-learn", "brainscore-vision", "rsatoolbox"):
+    found = {}
+    for package in PACKAGES:
         try:
-            versions[package] = version(package)
+            found[package] = version(package)
         except PackageNotFoundError:
-            versions[package] = "not installed"
-    lock = next((p for p in [_root() / "requirements.lock"] if p.exists()), None)
-    trained = {}
+            found[package] = "not installed"
+    return found
+
+
+def _trained(context: Context) -> dict[str, Any]:
+    found = {}
     for run in context.profile.trained_runs():
         folder = context.folder("checkpoints", run.id)
-        if checkpoint.is_finished(folder):
-            meta = checkpoint.load_meta(folder)
-            trained[run.id] = {
-                "weights_sha256": meta["weights_sha256"], "best_epoch": meta["epoch"] + 1, "seconds": meta["seconds"],
-                "commit": meta["surroundings"]["git_commit"], "hardware": meta["surroundings"]["hardware"],
-                "photos_sha256": meta["key"]["photos_sha256"],
-            }  # fmt: skip
-    return {
-        "surroundings": checkpoint.surroundings(context.torch_device()) | {"packages": versions},
-        "lock_sha256": sha256_file(lock) if lock else "not found",
-        "trained": trained,
-        "recordings": recordings_of(context),
-        "command": " ".join(sys.argv[1:]),
-    }
+        if not checkpoint.is_finished(folder):
+            continue
+        meta = checkpoint.load_meta(folder)
+        # An imported checkpoint has no surroundings and no seconds of ours.
+        about = meta.get("surroundings", {})
+        found[run.id] = {
+            "weights_sha256": meta["weights_sha256"], "best_epoch": meta["epoch"] + 1, "seconds": meta["seconds"],
+            "processes": meta.get("processes", 1), "recipe": meta["recipe"],
+            "photos_sha256": meta["key"]["photos_sha256"],
+        } | {name: about.get(name) for name in SURROUNDINGS}  # fmt: skip
+    return found
+
+
+def _photographs(context: Context, trained: dict[str, Any]) -> dict[str, list[str]]:
+    """{hash of a photo set: ids of the runs that rest on it}, sorted."""
+    found: dict[str, set[str]] = {}
+    for name, entry in trained.items():
+        found.setdefault(entry["photos_sha256"], set()).add(name)
+    for run in context.profile.trained_runs() + context.profile.untrained_runs():
+        path = context.folder("predictions", run.id, "key.json")
+        if path.exists():
+            found.setdefault(read_json(path)["key"]["photos"], set()).add(run.id)
+    return {digest: sorted(runs) for digest, runs in sorted(found.items())}
 
 
 def recordings_of(context: Context) -> dict[str, Any]:
-    """What the scored recordings are, from the pieces of scores that rest on them."""
+    """What the profile's recordings are, where they can be read here."""
     from pipelines.recordings import load_one
 
     found: dict[str, dict[str, Any]] = {}
@@ -66,7 +110,5 @@ def recordings_of(context: Context) -> dict[str, Any]:
     return found
 
 
-def _root():
-    from pathlib import Path
-
+def _root() -> Path:
     return Path(__file__).resolve().parent.parent

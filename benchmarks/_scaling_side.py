@@ -1,0 +1,250 @@
+"""The points of benchmarks.scaling: the real steps on planted data, each point in a process of its own.
+
+    python -m benchmarks._scaling_side LIMIT_S < series.json > measured.json
+
+series.json: list of {step, base: {networks, layers, stimuli, neuroids}, grows, factors}. The parent imports everything
+once and forks for every point, so that a point's peak memory is its own and no point pays for imports. What is planted
+(activations, pieces, predictions, tables) is made before the clock starts; nothing is trained. A point that is expected
+to take more than LIMIT_S of CPU, by those before it, is left out, and so are those after it.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from analysis import figures, tables
+from analysis.stats import accuracy, correlation
+from analysis.stats import twins as paired
+from benchmarks._similarity_side import held
+from blendnet import activations, integrity, models
+from blendnet.data.brain import planted
+from blendnet.data.brain.recording import Recording, Stimuli
+from blendnet.files import read_json, write_json, write_text
+from pipelines import correlate, extract, networks, recordings, score, sheet
+from pipelines.context import Context
+from tests import made_tables
+
+WIDTH = 100
+SIDE = 16
+BOOTSTRAP = 50
+# The recording is invented; it bears the name of a file in blendnet/data/brain because scores name their source file.
+NAME = "henaff2021"
+FIGURES = ("accuracy_twins", "similarity_accuracy", "similarity_by_area", "layer_maps")
+
+
+def design(n_networks: int, metric: str) -> sheet.Profile:
+    """Plain networks that differ in their seed, one recording, one metric."""
+    return replace(
+        sheet.DEMO, networks=("cornet_z",), attentions=("none",), seeds=tuple(range(n_networks)), recordings=(NAME,),
+        metrics=(metric,), width=WIDTH, n_splits=5, n_bootstrap=BOOTSTRAP, planted=None,
+    )  # fmt: skip
+
+
+def brain(n_stimuli: int, n_neuroids: int) -> Recording:
+    """Invented responses of so many neuroids, 4 repetitions."""
+    stimuli = Stimuli("invented", tuple(f"s{i:06d}" for i in range(n_stimuli)), lambda i: np.zeros((8, 8, 3), np.uint8),
+                      np.arange(n_stimuli), None, "0" * 64)  # fmt: skip
+    made = planted.unrelated(stimuli, region="V1", n_neuroids=n_neuroids, n_repetitions=4, seed=0)
+    return replace(made, name=NAME, planted=False)
+
+
+def network(n_layers: int) -> nn.Module:
+    """As many small layers of 4 x 16 x 16 units, all of which are read out."""
+    torch.manual_seed(0)
+    parts = [nn.Sequential(nn.Conv2d(3 if i == 0 else 4, 4, 3, padding=1), nn.ReLU()) for i in range(n_layers)]
+    return nn.Sequential(*parts)
+
+
+def extraction(folder: Path, p: dict[str, int]) -> Callable[[], Any]:
+    """blendnet.activations.extract of every network; images are drawn when they are asked for, as from a disk."""
+    names = [str(i) for i in range(p["layers"])]
+    ids = [f"s{i:06d}" for i in range(p["stimuli"])]
+    model = network(p["layers"])
+
+    def images(start: int, stop: int) -> torch.Tensor:
+        return torch.randn(stop - start, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(start))
+
+    def run() -> None:
+        for i in range(p["networks"]):
+            activations.extract(folder / f"n{i}", model, names, images, ids, key={"network": i}, width=WIDTH, seed=0,
+                                progress=False, say=lambda _: None)  # fmt: skip
+
+    return run
+
+
+def scoring(folder: Path, p: dict[str, int], metric: str) -> Callable[[], Any]:
+    """score.score_run of every network: reads its activations, scores, writes its piece."""
+    context = Context(design(p["networks"], metric), folder, folder / "data", progress=False)
+    recording = brain(p["stimuli"], p["neuroids"])
+    names = tuple(f"layer{i}" for i in range(p["layers"]))
+    # The layers and weights of an invented network; everything else is the chain's own.
+    models.layers = lambda _network: names  # type: ignore[assignment]
+    networks.weights = lambda _context, _run: "0" * 64  # type: ignore[assignment]
+    extract.key_of = lambda *_: {"planted": True}
+    runs = context.profile.trained_runs()
+    for run in runs:
+        _plant_activations(extract.folder(context, run, recording.stimuli), recording.stimuli.ids, names, run.seed)
+
+    def all_runs() -> None:
+        for run in runs:
+            score.score_run(context, run, recording)
+
+    return all_runs
+
+
+def _plant_activations(folder: Path, ids: tuple[str, ...], names: tuple[str, ...], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    spectrum = np.arange(1, WIDTH + 1, dtype=np.float32) ** -0.5  # variances 1/k
+    folder.mkdir(parents=True)
+    for name in names:
+        values = rng.standard_normal((len(ids), WIDTH), dtype=np.float32) * spectrum
+        np.save(folder / f"{name}.npy", values)
+    integrity.seal(folder)
+    write_json(folder / activations.KEY, {"key": {"planted": True}, "sha256": f"{seed:064d}", "stimulus_id": list(ids)})
+
+
+def gathering(folder: Path, p: dict[str, int]) -> Callable[[], Any]:
+    """score.gather: the tables from one piece a network."""
+    one = folder / "one"
+    scoring(one, p | {"networks": 1}, "rsa")()
+    context = Context(design(p["networks"], "rsa"), folder / "many", folder / "data", progress=False)
+    first = next((one / "scores").rglob("*.json"))
+    piece = read_json(first)
+    for run in context.profile.trained_runs():
+        rows = {kind: [r | {"run": run.id, "seed": run.seed} for r in piece[kind]] for kind in ("scores", "layers")}
+        write_json(context.folder("scores", run.id, first.name), piece | rows)
+    recordings.load_one = lambda *_: []  # type: ignore[assignment]
+    return lambda: score.gather(context)
+
+
+def twins(folder: Path, n: int) -> dict[str, pd.DataFrame]:
+    """Tables, predictions and pieces with samples of n networks: trained twins of ResNet18 and CORnet-Z, all seeds."""
+    chosen = made_tables.runs(seeds=tuple(range(max(1, n // 4))))
+    made = {"scores": made_tables.scores_table(chosen), "layers": made_tables.layers_table(chosen)}
+    parts = []
+    for i, run in enumerate(chosen):
+        frames = {"blended": made_tables.predictions(made_tables._skill(run), seed=i, per_pair=1, alphas=(0.3, 0.5)),
+                  "regular": made_tables.regular(made_tables._skill(run), seed=i, per_class=6)}  # fmt: skip
+        for test, frame in frames.items():
+            write_text(folder / "predictions" / run.id / f"{test}.csv", frame.to_csv(index=False))
+        parts.append(accuracy.aggregate(frames.values(), run, parameters=1, flops=1))
+    made["accuracy"] = tables.check(pd.concat(parts), "accuracy")
+    for name, table in made.items():
+        tables.write(table, folder / "tables" / f"{name}.csv")
+    rng = np.random.default_rng(0)
+    rows = tables.read(folder / "tables" / "scores.csv")
+    for row in rows[rows["kind"].isin(("network", "untrained"))].to_dict("records"):
+        name = f"{row['recording']}-{row['region']}-{row['metric']}.json"
+        kept = {k: row[k] for k in ("run", "kind", "recording", "region", "metric", "activations_key",
+                                    "recording_sha256", "code_version", "score")}  # fmt: skip
+        samples = (row["score"] + 0.02 * rng.standard_normal(BOOTSTRAP)).tolist()
+        write_json(folder / "scores" / row["run"] / name, {"key": {}, "scores": [kept], "samples": samples})
+    return made
+
+
+def correlating(folder: Path, p: dict[str, int]) -> Callable[[], Any]:
+    """correlate: correlation, twins, effects, relation and mixed from tables, predictions and samples."""
+    twins(folder, p["networks"])
+    return lambda: correlate.correlate(sheet.PHOTOS, folder)
+
+
+def drawing(folder: Path, p: dict[str, int]) -> Callable[[], Any]:
+    """The figures that show every network, in all formats."""
+    made = twins(folder, p["networks"])
+    made["correlation"] = correlation.compute(made["scores"], made["accuracy"], n_permutations=200)
+    made["twins"] = paired.compute(made["scores"], made["accuracy"])
+    return lambda: figures.draw_all(made, folder / "figures", "demo", list(FIGURES))
+
+
+STEPS: dict[str, Callable[[Path, dict[str, int]], Callable[[], Any]]] = {
+    "extract": extraction,
+    "score pls": lambda folder, p: scoring(folder, p, "pls"),
+    "score ridge": lambda folder, p: scoring(folder, p, "ridge"),
+    "score rsa": lambda folder, p: scoring(folder, p, "rsa"),
+    "gather": gathering,
+    "correlate": correlating,
+    "draw": drawing,
+}
+
+
+def measure(point: dict[str, Any], folder: Path) -> dict[str, float]:
+    """One point: seconds, CPU seconds, bytes held at most beyond the start, bytes on disk that were written."""
+    call = STEPS[point["step"]](folder, {k: v for k, v in point.items() if k != "step"})
+    before_disk = size(folder)
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+    before = held()
+    start, cpu = time.perf_counter(), time.process_time()
+    call()
+    found = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu}
+    return found | {"bytes": held(peak=True) - before, "disk": size(folder) - before_disk}
+
+
+def size(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+
+
+def forked(point: dict[str, Any]) -> dict[str, float]:
+    """`measure` in a child process; a child that fails ends the benchmark with its error."""
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "answer.json"
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                write_json(answer, measure(point, Path(folder) / "results"))
+                status = 0
+            finally:
+                sys.stderr.flush()
+                if status:
+                    sys.excepthook(*sys.exc_info())
+                os._exit(status)
+        if os.waitpid(child, 0)[1]:
+            raise SystemExit(f"{point} failed; its error stands above")
+        return read_json(answer)
+
+
+def grown(series: dict[str, Any], limit_s: float) -> list[dict[str, Any]]:
+    """The points of one series, as long as they are expected to take no more than limit_s of CPU."""
+    found: list[dict[str, Any]] = []
+    for factor in series["factors"]:
+        if len(found) > 1:
+            (f0, c0), (f1, c1) = ((m["factor"], m["cpu"]) for m in found[-2:])
+            slope = max(0.5, np.log(c1 / c0) / np.log(f1 / f0))
+            if c1 * (factor / f1) ** slope > limit_s:
+                break
+        point = {"step": series["step"]} | series["base"]
+        point[series["grows"]] *= factor
+        found.append({"grows": series["grows"], "factor": factor} | point | forked(point))
+        print(found[-1], file=sys.stderr, flush=True)
+    return found
+
+
+def main() -> None:
+    """Read series, write points."""
+    torch.set_num_threads(1)
+    wanted = json.load(sys.stdin)
+    answer, out = [], os.dup(1)
+    os.dup2(2, 1)  # what the steps say is not part of the answer
+    with tempfile.TemporaryDirectory() as folder:  # what is slow the first time only
+        for step in sorted({s["step"] for s in wanted} - {"draw"}):
+            measure({"step": step, "networks": 8, "layers": 2, "stimuli": 40, "neuroids": 5}, Path(folder) / step)
+    for series in wanted:
+        answer += grown(series, float(sys.argv[1]))
+    with os.fdopen(out, "w") as handle:
+        json.dump(answer, handle)
+
+
+if __name__ == "__main__":
+    main()
