@@ -6,6 +6,7 @@ are the same: columns in the order below, rows sorted by the key, floats as %.6g
 for readers is results/README.md; a test holds the two together.
 """
 
+import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.schema import KINDS, METRICS, REGIONS, TABLES, TRAINED, TRAININGS, Column, Table
+from blendnet import tabular
 from blendnet.errors import BlendnetError, unknown
 from blendnet.files import write_text
 
@@ -61,7 +63,7 @@ def check(df: pd.DataFrame, name: str) -> pd.DataFrame:
     twice = result.duplicated(list(table.key))
     if twice.any():
         row = result[twice].iloc[0]
-        what = ", ".join(f"{k}={_cell(row[k])}" for k in table.key)
+        what = ", ".join(f"{k}={_cell(row[k])[:60]}" for k in table.key)
         raise BlendnetError(f"{name}.csv has two rows for {what}; delete one, or make the table again")
     return result.sort_values(list(table.key), kind="stable", na_position="first").reset_index(drop=True)
 
@@ -87,14 +89,19 @@ def read(path: Path | str, name: str | None = None, profile: str | None = None) 
     path = Path(path)
     name = name or path.stem
     _table(name)
+    again = "delete it and make it again"
     try:
-        # "none" and "NA" are words here, so nothing but an empty cell is empty.
-        df = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[], encoding="utf-8")
+        content = tabular.read(path, again)
     except FileNotFoundError as error:
         raise missing(name, profile) from error
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
+    try:
+        # "none" and "NA" are words here, so nothing but an empty cell is empty.
+        df = pd.read_csv(
+            io.BytesIO(content), dtype=str, keep_default_na=False, na_values=[], encoding="utf-8-sig", index_col=False
+        )
+    except (ValueError, OverflowError) as error:
         first = str(error).strip().splitlines()[0]
-        raise BlendnetError(f"{path} cannot be read as a table ({first}); delete it and make it again") from error
+        raise BlendnetError(f"{path} cannot be read as a table ({first}); {again}") from error
     return check(df, name)
 
 
@@ -141,7 +148,7 @@ def _column(values: pd.Series, column: Column, table: str) -> pd.Series:
             bad = ~text.isin(column.allowed) & ~is_empty
             if bad.any():
                 row = int(np.argmax(bad))
-                problem = unknown(column.name, text[row], [a for a in column.allowed if a])
+                problem = unknown(column.name, text[row][:60], [a for a in column.allowed if a])
                 raise BlendnetError(f"{table}.csv row {row + 1}: {problem}")
         return text.astype(object)
     if column.kind == "flag":
@@ -159,6 +166,7 @@ def _column(values: pd.Series, column: Column, table: str) -> pd.Series:
             ~is_empty & ((array < column.low) | (array > column.high)),
             f"is not within {column.low:g} to {column.high:g}",
         ),
+        (~is_empty & (column.kind == "count") & (np.abs(array) > 2.0**53), "is too large a number to count to"),
         (~is_empty & (column.kind == "count") & (array != np.round(array)), "is not a whole number"),
     ):
         if bad.any():
@@ -170,4 +178,4 @@ def _column(values: pd.Series, column: Column, table: str) -> pd.Series:
 
 
 def _wrong(table: str, column: Column, row: int, value: Any, why: str) -> BlendnetError:
-    return BlendnetError(f"{table}.csv row {row + 1}: {column.name} {str(value)!r} {why}; make the table again")
+    return BlendnetError(f"{table}.csv row {row + 1}: {column.name} {tabular.short(value)} {why}; make the table again")

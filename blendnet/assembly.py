@@ -5,6 +5,7 @@ layer (model) or region and animal (brain) on neuroid. Model and brain are match
 and nowhere else.
 """
 
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from blendnet.errors import BlendnetError
 from blendnet.files import atomic
 
 DIMS = ("presentation", "neuroid")
+MAX_BYTES, MAX_RATIO = 2**36, 100
 
 
 def make(
@@ -35,10 +37,14 @@ def make(
 def check(assembly: xr.DataArray) -> None:
     """Raise BlendnetError unless this is an assembly: dims, ids unique, no value missing or infinite."""
     if tuple(assembly.dims) != DIMS:
-        raise BlendnetError(f"an assembly has dims {DIMS}, this one has {tuple(assembly.dims)}")
+        raise BlendnetError(
+            f"an assembly has dims {DIMS}, this one has {tuple(assembly.dims)}; name its axes so, in this order"
+        )
+    if assembly.dtype.kind not in "fiu":
+        raise BlendnetError(f"an assembly holds real numbers, this one {assembly.dtype}; give responses as numbers")
     for coord in ("stimulus_id", "neuroid_id"):
         if coord not in assembly.coords:
-            raise BlendnetError(f"the assembly has no coordinate {coord!r}")
+            raise BlendnetError(f"the assembly has no coordinate {coord!r}; give each of its rows or columns a name")
         ids = assembly[coord].values
         unique, counts = np.unique(ids, return_counts=True)
         if counts.size and counts.max() > 1:
@@ -86,15 +92,29 @@ def save(assembly: xr.DataArray, path: Path) -> None:
 
 
 def load(path: Path) -> xr.DataArray:
-    """Read an assembly; a file that is none is one clear line."""
+    """Read an assembly; a file that is none, or that grows to more than MAX_BYTES or by more than MAX_RATIO when it is
+    unpacked, is one clear line. Nothing is unpickled."""
     try:
+        _unpacks_within(path)
         with np.load(path, allow_pickle=False) as arrays:
             content = dict(arrays)
         coords = {k.split("/", 1)[1]: (k.split("/", 1)[0], v) for k, v in content.items() if "/" in k}
         assembly = xr.DataArray(content["values"], dims=DIMS, coords=coords, name=str(content["name"]) or None)
+        check(assembly)
     except FileNotFoundError as error:
         raise BlendnetError(f"{path} is missing; run blendnet extract first") from error
     except Exception as error:  # numpy raises half a dozen types for a broken archive
-        raise BlendnetError(f"{path} is not an assembly ({error}); delete it and extract again") from error
-    check(assembly)
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise BlendnetError(f"{path} is not an assembly ({reason}); delete it and extract again") from error
     return assembly
+
+
+def _unpacks_within(path: Path) -> None:
+    """Raise before anything is unpacked. `save` does not compress, but others may."""
+    if not zipfile.is_zipfile(path):
+        return  # numpy says what it is
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    packed = path.stat().st_size
+    if size > MAX_BYTES or (size > 2**24 and size > MAX_RATIO * packed):
+        raise BlendnetError(f"{packed} bytes that unpack to {size / 2**20:.0f} MiB")

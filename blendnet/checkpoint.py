@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from blendnet import __version__
+from blendnet import __version__, tabular
 from blendnet.errors import BlendnetError
 from blendnet.files import atomic, read_json, sha256_file, write_json
 
 WEIGHTS = "weights.safetensors"
 META = "meta.json"
+_KINDS = {"run": str, "classes": list, "image_size": int, "weights_file_sha256": str, "weights_sha256": str}
 
 
 def weights_sha256(model: nn.Module) -> str:
@@ -49,9 +49,12 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
         return load_file(str(path))
     except FileNotFoundError as error:
         raise BlendnetError(f"{path} is missing; train the run first (blendnet train)") from error
-    except (SafetensorError, OSError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a made-up header brings its reader to raise more than its own errors
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise BlendnetError(
-            f"{path} is not a whole safetensors file ({error}); delete its folder and train the run again"
+            f"{path} is not a whole safetensors file ({reason}); delete its folder and train the run again"
         ) from error
 
 
@@ -76,9 +79,17 @@ def load_meta(folder: Path) -> dict[str, Any]:
     if not (folder / META).exists():
         raise BlendnetError(f"{folder} holds no finished checkpoint; train it first (blendnet train)")
     meta = read_json(folder / META)
-    missing = {"run", "classes", "image_size", "weights_file_sha256"} - set(meta)
+    if not isinstance(meta, dict):
+        raise BlendnetError(f"{folder / META} holds a {type(meta).__name__}; it is not a blendnet checkpoint")
+    missing = set(_KINDS) - set(meta)
     if missing:
         raise BlendnetError(f"{folder / META} lacks {', '.join(sorted(missing))}; it is not a blendnet checkpoint")
+    for name, kind in [*_KINDS.items(), *([("key", dict)] if "key" in meta else [])]:
+        if type(meta[name]) is not kind:
+            raise BlendnetError(
+                f"{folder / META} says {name} is {tabular.short(meta[name])}, no {kind.__name__}; delete its folder "
+                "and train the run again"
+            )
     return meta
 
 
@@ -98,6 +109,11 @@ def load(folder: Path, model: nn.Module) -> dict[str, Any]:
             "the file changed after it was written; delete the folder and train the run again"
         )
     load_strictly(model, tensors, path)
+    if (own := weights_sha256(model)) != meta["weights_sha256"]:
+        raise BlendnetError(
+            f"{path} has weights_sha256 {own[:12]}…, its meta.json says {meta['weights_sha256'][:12]}…: it is of "
+            "another training; delete the folder and train the run again"
+        )
     return meta
 
 
@@ -111,13 +127,28 @@ def load_strictly(model: nn.Module, tensors: dict[str, torch.Tensor], source: Pa
         for k in own
         if k in tensors and tensors[k].shape != own[k].shape
     ]
+    if not problems:
+        problems = [p for k in own if (p := _no_weights(k, tensors[k], own[k]))]
+        if problems:
+            raise BlendnetError(f"{source}: {problems[0]}; these are no weights of a training, get or train others")
     if problems:
+        problems = [p if len(p) <= 200 else p[:200] + "…" for p in problems]
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise BlendnetError(
             f"{source} is a checkpoint of another model: {'; '.join(problems[:3])}{more}; "
             "check network, attention, heads, number of classes and image size"
         )
     model.load_state_dict(tensors)
+
+
+def _no_weights(name: str, tensor: torch.Tensor, own: torch.Tensor) -> str:
+    """Why a tensor of the right shape cannot be a network's, '' if it can: copying would cut imaginary parts and
+    fractions off without a word, and with one NaN every output is NaN."""
+    if (tensor.is_complex(), tensor.is_floating_point()) != (own.is_complex(), own.is_floating_point()):
+        return f"{name} is {str(tensor.dtype).removeprefix('torch.')}, not {str(own.dtype).removeprefix('torch.')}"
+    if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
+        return f"{name} has values that are not finite numbers"
+    return ""
 
 
 def surroundings(device: torch.device | str) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def recognise(tensors: dict[str, Tensor], source: Path | str) -> Found:
     # From the last on: the marks of ResNet18 are in ResNet50, too.
     network = next((n for n, marks in reversed(_MARKS.items()) if all(m in tensors for m in marks)), None)
     if network is None:
-        first = ", ".join(list(tensors)[:3]) or "none"
+        first = ", ".join(name[:60] for name in list(tensors)[:3]) or "none"
         raise BlendnetError(
             f"{source} is none of {', '.join(NETWORKS)} (its tensors begin with: {first}); only these can be imported"
         )

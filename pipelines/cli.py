@@ -116,7 +116,8 @@ def parser() -> argparse.ArgumentParser:
                              help="instead of the committed layer, e.g. V2=layer2.0 (several times)")  # fmt: skip
     brain_score.add_argument("--weights-url", default="", help="where the weights will lie (default: a file beside)")
     again = verbs.add_parser("reproduce", parents=[common], help="rebuild one run's numbers from nothing and compare",
-                             description="Trains by the recorded recipe in a temporary folder, and all that follows.")  # fmt: skip
+                             description="Trains by the recorded recipe in a temporary folder, and all that follows.",
+                             )  # fmt: skip
     again.add_argument("run", help="id of a run with stored tables, e.g. resnet18-aacn4-blended-s0")
     again.add_argument("--keep", action="store_true", help="keep the temporary results folder")
     check = verbs.add_parser("audit", help="packages of requirements.lock with known vulnerabilities")
@@ -181,7 +182,10 @@ def dispatch(arguments: argparse.Namespace) -> int:
         sbom(arguments.file, time=arguments.time)
         return 0
     chosen = profile(arguments.profile)
-    processes = int(os.environ.get("WORLD_SIZE") or 1)  # torchrun's
+    size = os.environ.get("WORLD_SIZE") or "1"  # torchrun's
+    if not size.isdecimal():
+        raise BlendnetError(f"WORLD_SIZE {size!r} is no number of processes; unset it, or start with torchrun")
+    processes = int(size)
     if processes > 1 and arguments.verb != "train":
         raise BlendnetError(
             f"{processes} processes were started, but only training is shared between processes; start torchrun with "

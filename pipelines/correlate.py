@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import tables
+from analysis import predictions, tables
 from analysis.stats import accuracy as rates
 from analysis.stats import correlation, effects, mixed, relation, twins
 from blendnet.files import read_json
@@ -54,7 +54,7 @@ def read_outcomes(results: Path, accuracy: pd.DataFrame) -> dict[str, dict[str, 
         paths = {test: results / "predictions" / str(run) / f"{test}.csv" for test in _TESTS}
         if not all(path.exists() for path in paths.values()):
             continue
-        frames = {test: pd.read_csv(path, keep_default_na=False) for test, path in paths.items()}
+        frames = {test: predictions.read(path) for test, path in paths.items()}
         about = {name: rows[name].iloc[0] for name in _ABOUT}
         if _counts(rates.aggregate(frames.values(), about)) == _counts(rows[rows["test"].isin(_TESTS)]):
             found[str(run)] = {test: effects.correct(frame) for test, frame in frames.items()}

@@ -36,6 +36,10 @@ def import_legacy(
     image_size decides for plain networks only (default: the network's usual one). Raises BlendnetError, one line,
     and writes nothing, for files that are not the original's, and where another checkpoint is in the way.
     """
+    if seed < 0:
+        raise BlendnetError(f"--seed {seed} is negative; give 0 or more")
+    if image_size is not None and not 0 < image_size <= 1024:
+        raise BlendnetError(f"--image-size {image_size} is no size of images; give 1 to 1024 px")
     if training not in TRAININGS:
         raise unknown("training of an imported checkpoint", training, TRAININGS)
     content = legacy.read(path)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from analysis import tables
+from analysis import predictions, tables
 from analysis.stats import accuracy, consistency, effects, psychometric
 from blendnet.checkpoint import weights_sha256
 from blendnet.data import control
@@ -122,9 +122,10 @@ def gather(context: Context) -> None:
         folder = context.folder("predictions", run.id)
         info = read_json(folder / "key.json") if (folder / "key.json").exists() else {"key": {}}
         photos = photographs.load(context, context.profile.size_of(run))
+        manifest = photographs.manifest(context, photos, "test")
         wanted = {
             "photos": photos.sha256,
-            "manifest": photographs.manifest(context, photos, "test").attrs["sha256"],
+            "manifest": manifest.attrs["sha256"],
             "code": _code(context, run),
         }
         if difference({k: info["key"].get(k) for k in wanted}, wanted):
@@ -133,11 +134,15 @@ def gather(context: Context) -> None:
         made = folder / "ready_made.csv"
         if made.exists():
             found = accuracy.aggregate(
-                pd.read_csv(made, keep_default_na=False), run, parameters=info["parameters"], flops=info["flops"]
+                predictions.read(made, classes=photos.classes), run, parameters=info["parameters"], flops=info["flops"]
             )
             found = found[~found["by"].isin(["alpha", "collection"])]
             rows.append(found.assign(test="ready_made"))
-        frames = [pd.read_csv(folder / f"{test}.csv", keep_default_na=False) for test in ("blended", "regular")]
+        ids = (manifest["blend_id"], [photos.image_ids[i] for i in photos.indices("test")])
+        frames = [
+            predictions.read(folder / f"{test}.csv", ids=list(names), classes=photos.classes)
+            for test, names in zip(("blended", "regular"), ids)
+        ]
         rows.append(accuracy.aggregate(frames, run, parameters=info["parameters"], flops=info["flops"]))
         named[run] = dict(zip(("blended", "regular"), map(effects.correct, frames)))
         curves = psychometric.compute(frames[0], run)

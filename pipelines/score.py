@@ -1,5 +1,6 @@
 """activations -> scores.csv and layers.csv: commit a layer on half A of the stimuli, report it on half B."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,11 +65,21 @@ def inputs(context: Context, run: Run | None, recording: Recording) -> tuple[dic
     if not activations.is_stored(folder):
         raise BlendnetError(f"{run.id} has no activations on {recording.stimuli.name}; {again}")
     stored = read_json(folder / activations.KEY)
+    if not isinstance(stored, dict) or not {"key", "sha256", "stimulus_id"} <= set(stored):
+        raise BlendnetError(f"{folder / activations.KEY} is no key of activations; {again}")
     differs = difference(stored["key"], extract.key_of(context, run, recording.stimuli))
     if differs:
         raise BlendnetError(f"the activations of {run.id} on {recording.stimuli.name} are old ({differs[0]}); {again}")
     order = assembly.match(recording.stimuli.ids, stored["stimulus_id"])
-    xs = {layer: activations.load_layer(folder, layer)[order] for layer in models.layers(run.network)}
+    xs = {}
+    for layer in models.layers(run.network):
+        found = activations.load_layer(folder, layer)
+        if found.ndim != 2 or len(found) != len(order) or found.dtype != np.float32 or not np.isfinite(found).all():
+            raise BlendnetError(
+                f"{folder / layer}.npy is {found.dtype} of shape {found.shape}, not finite float32 numbers of "
+                f"{len(order)} stimuli; {again} --force"
+            )
+        xs[layer] = found[order]
     return xs, stored["sha256"], networks.weights(context, run)
 
 
@@ -149,6 +160,22 @@ def _belongs(context: Context, piece: dict[str, Any], names: set[str]) -> bool:
     return all(r["region"] in design.layers and r["planted_layer"] in made_from for r in piece["scores"])
 
 
+def read_piece(path: Path) -> dict[str, Any]:
+    """A stored score; one that is none, or whose scores are no numbers of a score's range, is one clear line."""
+    piece, again = read_json(path), "delete it and score again"
+    if not isinstance(piece, dict) or not isinstance(piece.get("key"), dict) or "recording_name" not in piece["key"]:
+        raise BlendnetError(f"{path} is no stored score; {again}")
+    for kind in ("scores", "layers"):
+        rows = piece.get(kind)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise BlendnetError(f"{path} holds no rows of {kind}; {again}")
+        try:
+            tables.from_rows(rows, kind)
+        except BlendnetError as error:
+            raise BlendnetError(f"{path}: {str(error).removesuffix('; make the table again')}; {again}") from error
+    return piece
+
+
 def gather(context: Context) -> None:
     """scores.csv and layers.csv from the pieces of every run and recording of the sheet that are there."""
     names = [r.id for r in context.profile.scored_runs()] + [extract.PIXELS]
@@ -157,7 +184,7 @@ def gather(context: Context) -> None:
     pieces, old, there = [], [], set()
     for name in names:
         for path in sorted(context.folder("scores", name).glob("*.json")):
-            piece = read_json(path)
+            piece = read_piece(path)
             if not _belongs(context, piece, {*asked, *context.profile.recordings}):
                 continue
             own = wanted.get(piece["key"].get("metric", ""))

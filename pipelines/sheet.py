@@ -268,4 +268,6 @@ def profile(name: str) -> Profile:
     """A profile by name; an unknown name is one clear line."""
     if name not in PROFILES:
         raise unknown("profile", name, PROFILES)
-    return PROFILES[name]
+    from pipelines.sheet_check import check
+
+    return check(PROFILES[name])

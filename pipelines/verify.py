@@ -20,6 +20,8 @@ def verify(context: Context, *, n: int, seed: int) -> int:
     """Draw n rows of scores.csv, extract and score them anew in a temporary folder; returns 0 if all agree, else 1."""
     if n < 1:
         raise BlendnetError(f"--n {n}: at least one score has to be verified")
+    if seed < 0:
+        raise BlendnetError(f"--seed {seed} is negative; give 0 or more")
     table = tables.read(context.tables / "scores.csv", "scores", context.profile.name)
     found = {(r.name, r.region): r for r in recordings.load(context)}
     rows = table[[

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from blendnet import models
+from blendnet import attention, models
 from blendnet.errors import BlendnetError, unknown
 from blendnet.models import cost
 
@@ -35,6 +35,9 @@ def zoo(
     """
     for name in networks:
         check(name)
+    for kind in attentions or ():
+        if kind not in (*attention.names(), "self"):
+            raise unknown("attention", kind, (*attention.names(), "self"))
     rows = cost.table(networks or models.names(), attentions, heads=heads, n_classes=n_classes, image_size=image_size)
     lines = [list(_COLUMNS), *([cell(row) for cell in _COLUMNS.values()] for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(_COLUMNS))]

@@ -132,8 +132,10 @@ def compute(
     observed effect, at its upper 80 % limit. Raises BlendnetError for an unknown quantity, an effect of 0 and where no
     quantity shows a spread of networks and of seeds.
     """
-    if effect is not None and not abs(effect) > 0:
+    if effect is not None and not 0 < abs(effect) < np.inf:
         raise BlendnetError(f"an effect of {effect:g} cannot be found; give the smallest difference that matters")
+    if seed < 0:
+        raise BlendnetError(f"seed {seed} is negative; give 0 or more")
     pairs = twins[(twins["level"] == "pair") & ~twins["training"].isin(("untrained", "imagenet"))]
     names = sorted(pairs["quantity"].unique())
     if quantity is not None and quantity not in names:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from blendnet import tabular  # enters no number
 from blendnet.data.classes import class_pairs
 from blendnet.data.mixing import SPACES, blend
 from blendnet.data.photoset import PhotoSet
@@ -103,6 +104,7 @@ def load_manifest(path: Path | str, photoset: PhotoSet, *, sha256: str | None = 
     """
     path = Path(path)
     try:
+        tabular.read(path, "delete it, the predict step makes it again")  # enters no number
         content = path.read_bytes()
         # Read as text first, so that a wrong number can be shown as it stands.
         rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")

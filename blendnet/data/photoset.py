@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from blendnet import locks
 from blendnet.data import crops, decoding, splits
 from blendnet.data import identity as same
 from blendnet.data.photos import Photo
@@ -81,7 +83,9 @@ def load(
     if image_size < 8:
         raise BlendnetError(f"image size {image_size} is too small; use at least 8 pixels")
     chosen = _choose(photos, tuple(classes), limit_per_class, split_seed)
-    images, identity = decoding.pixels(chosen, image_size, colour, cache, progress)
+    # Of several processes that begin at once one decodes, the others read what it has kept.
+    with nullcontext() if cache is None else locks.holding(Path(cache) / ".photographs.lock"):
+        images, identity = decoding.pixels(chosen, image_size, colour, cache, progress)
     labels = np.array([tuple(classes).index(p.class_name) for p in chosen], np.int64)
     ids = [p.image_id for p in chosen]
     keep = np.ones(len(chosen), bool)

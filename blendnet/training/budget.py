@@ -16,6 +16,7 @@ from blendnet.errors import BlendnetError
 from blendnet.run import Recipe
 
 MARGIN = 0.1  # of the budget, kept for what was not measured: the last writing of weights, a busier machine
+LONGEST_S = 10 * 366 * 86400.0  # ten years, which no training takes
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
@@ -34,13 +35,13 @@ class Pace:
 
 
 def seconds(text: str) -> float:
-    """Seconds of '45s', '30m', '2h', '1h30m', '1.5h'; raises BlendnetError for anything else, and for 0."""
+    """Seconds of '45s', '30m', '2h', '1h30m', '1.5h'; raises BlendnetError for anything else, 0 and over ten years."""
     match = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?", text.strip().lower())
     try:
         total = sum(float(n) * unit for n, unit in zip(match.groups(), _UNITS.values()) if n) if match else 0.0
     except ValueError:  # '1.2.3h'
         total = 0.0
-    if total <= 0:
+    if not 0 < total <= LONGEST_S:
         raise BlendnetError(f"--budget {text!r} is no time; write 45s, 30m, 2h or 1h30m")
     return total
 

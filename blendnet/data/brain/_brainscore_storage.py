@@ -128,6 +128,8 @@ def _same(path: Path, folder: Path) -> bool:
     except (zipfile.BadZipFile, OSError):
         return False
     for member in members:
+        if member.filename.startswith("/") or ".." in Path(member.filename).parts:  # enters no number
+            return False  # enters no number
         file = folder / member.filename
         if not file.is_file() or file.stat().st_size != member.file_size:
             return False

@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from blendnet.data.brain import _strangers  # enters no number
 from blendnet.data.brain._checked import not_as_published
 
 
@@ -22,6 +23,7 @@ def open_v73(path: Path, dataset: str) -> Iterator[h5py.File]:
     except OSError as error:
         raise not_as_published(path, "not a readable MATLAB v7.3 file (cut short?)", dataset) from error
     with file:
+        _strangers.inside(file, path, dataset)  # enters no number
         yield file
 
 

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from blendnet.data.brain import _strangers  # enters no number
 from blendnet.data.brain._checked import checked, image, missing, not_as_published, pixels_sha256
 from blendnet.data.brain.recording import Recording, Stimuli
 from blendnet.errors import BlendnetError, unknown
@@ -61,6 +62,7 @@ def available(root: Path) -> tuple[str, ...]:
     return tuple(sorted(session for session in here if _responses(folder, session)))
 
 
+@_strangers.one_line(NAME)  # enters no number
 def load(root: Path, *, sessions: tuple[str, ...] | None = ("210325", "201025")) -> list[Recording]:
     """One recording a session, 'cowley2023-210325': trials (n_images, n_repeats, n_neurons), spikes in 100
     ms.
@@ -127,6 +129,7 @@ def _trials(path: Path, n_neurons: int | None, n_images: int | None) -> np.ndarr
     for found, expected, what in zip(counts.shape, (n_neurons, n_images), ("neurons", "images")):
         if expected is not None and found != expected:
             raise not_as_published(path, f"{found} {what}, expected {expected}", NAME)
+    _strangers.numbers(counts, path, NAME)  # enters no number
     if counts.ndim == 2:
         counts = counts[:, :, None]
     shown = np.isfinite(counts)

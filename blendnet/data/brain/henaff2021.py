@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from blendnet.data.brain import _strangers  # enters no number
 from blendnet.data.brain._checked import checked, image, missing, not_as_published, pixels_sha256
 from blendnet.data.brain._matlab import open_v73, text, texts
 from blendnet.data.brain.recording import Recording, Stimuli
@@ -41,6 +42,7 @@ POPULATIONS = {
 _SUFFIX = "_image_sequences.mat"
 
 
+@_strangers.one_line(NAME)  # enters no number
 def load(root: Path, *, populations: tuple[str, ...] | None = None) -> list[Recording]:
     """One recording 'henaff2021': trials (220, n_repetitions, n_units), spike counts in 200 ms.
 
@@ -128,6 +130,7 @@ def _population(path: Path, n_units: int | None) -> tuple[np.ndarray, dict[str, 
             if n_units is not None and shape[1] != n_units:
                 raise not_as_published(path, f"{shape[1]} units, expected {n_units}", NAME)
             natural = responses[:, :, :, :, categories.index("natural"), :]
+            _strangers.numbers(natural, path, NAME)  # enters no number
             frames = [
                 name
                 for zoom in scales

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from blendnet.data.brain import _strangers  # enters no number
 from blendnet.data.brain._checked import checked, not_as_published, pixels_sha256, vectors
 from blendnet.data.brain._matlab import load_v5
 from blendnet.data.brain.recording import Recording, Stimuli
@@ -30,6 +31,7 @@ SHA256 = {
 }
 
 
+@_strangers.one_line(NAME)  # enters no number
 def load(root: Path) -> list[Recording]:
     """'kriegeskorte2008-monkey' (1 RDM) and 'kriegeskorte2008-human' (4 subjects, sessions averaged): (n,
     4186) each.

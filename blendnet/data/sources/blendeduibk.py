@@ -10,7 +10,8 @@ ready_made_blends() gives its blends with their two labels.
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 from blendnet.data.classes import CLASSES as CLASSES
 from blendnet.data.photos import Photo
@@ -21,6 +22,7 @@ DOI = "10.1109/IPAS55744.2022.10052853"
 LICENCE = "not known: not cleared for redistribution"
 COLLECTION = "blendeduibk"
 SPLITS = ("train", "val", "test")
+BEYOND = "cells beyond the header"
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,20 @@ def _rows(home: Path, kind: str, n_labels: int) -> Iterator[tuple[str, str, tupl
         for number, record in _records(file):
             where = f"{file}, row {number}"
             labels = []
+            beyond = record.pop(BEYOND, None)
+            if beyond:
+                there, wanted = len(record) + len(beyond), len(record)
+                raise BlendnetError(f"{where}: it has {there} cells, the header {wanted}; mend the row")
             for name in CLASSES:
                 value = (record[name] or "").strip()
                 if value not in ("0", "1", "0.0", "1.0"):
-                    raise BlendnetError(f"{where}: column {name} is {value!r}; it must be 0 or 1")
+                    raise BlendnetError(f"{where}: column {name} is {_short(value)}; it must be 0 or 1")
                 if float(value):
                     labels.append(name)
             image = (record["image"] or "").strip()
+            place = PurePath(image)
+            if place.is_absolute() or ".." in place.parts or not image.isprintable() or len(image) > 255:
+                raise BlendnetError(f"{where}: {_short(image)} is no name of a file in the image folders; mend the row")
             if len(labels) != n_labels:
                 told = ", ".join(labels) or "none"
                 raise BlendnetError(f"{where}: {image!r} has {len(labels)} labels ({told}); it must have {n_labels}")
@@ -97,23 +106,28 @@ def _rows(home: Path, kind: str, n_labels: int) -> Iterator[tuple[str, str, tupl
             yield split, image, tuple(labels), path
 
 
+def _short(text: str) -> str:
+    """A value as an error shows it."""
+    return repr(text if len(text) <= 60 else text[:60] + "…")
+
+
 def _spellings(kind: str, split: str) -> tuple[str, ...]:
     """The folders that may hold the images of a split, the likeliest first."""
     everywhere = (kind, f"{kind}_dataset")
     return (f"{kind}_test", f"{kind}_test_dataset", *everywhere) if split == "test" else everywhere
 
 
-def _records(file: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
+def _records(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(row number, record) of a CSV whose header has `image` and the classes."""
     try:
         with open(file, newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle)
+            reader = csv.DictReader(handle, restkey=BEYOND)
             missing = [c for c in ("image", *CLASSES) if c not in (reader.fieldnames or [])]
             if missing:
-                there = ", ".join(reader.fieldnames or []) or "nothing"
-                raise BlendnetError(
-                    f"{file}, row 1: column {missing[0]!r} is missing (there are: {there}); put it back"
-                )
+                there = ", ".join(map(_short, (reader.fieldnames or [])[:12])) or "nothing"
+                semicolons = "cells are parted by semicolons; save it with commas"
+                do = semicolons if "image;" in (reader.fieldnames or [""])[0] else "put it back"
+                raise BlendnetError(f"{file}, row 1: column {missing[0]!r} is missing (there are: {there}); {do}")
             for record in reader:
                 yield reader.line_num, record
     except FileNotFoundError as error:

@@ -6,7 +6,9 @@ ROOT/cifar10/{data_batch_1..5,test_batch}.png, {train,test}_lables.json   the np
 """
 
 import functools
+import io
 import pickle
+import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,7 @@ COLLECTION = "cifar10"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BATCHES = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch")
 SIZE = 32
+MAX_MEMO = 10**6  # places that a pickle may number; the reader makes room for the largest number, 64 GB for 2^32
 
 
 def index(root: Path) -> list[Photo]:
@@ -96,7 +99,7 @@ def _check_labels(path: Path, labels: Any) -> list[int]:
         raise BlendnetError(f"{path} holds no list of labels; fetch it again")
     for i, label in enumerate(labels):
         if type(label) is not int or not 0 <= label < len(CLASSES):
-            raise BlendnetError(f"{path}: label {i} is {label!r}, not a number from 0 to 9; fetch it again")
+            raise BlendnetError(f"{path}: label {i} is {repr(label)[:40]}, not a number from 0 to 9; fetch it again")
     return labels
 
 
@@ -108,8 +111,8 @@ def _png_batch(path: Path, labels: list[int]) -> _Batch:
     try:
         with Image.open(path) as image:
             shape = (image.height, image.width, len(image.getbands()))
-    except OSError as error:
-        raise BlendnetError(f"cannot read {path}: {error}; fetch it again") from error
+    except Exception as error:  # Pillow's decoders raise a dozen types on damaged files
+        raise _unreadable(path, error) from error
     if shape != (len(labels), SIZE * SIZE, 3):
         raise BlendnetError(f"{path} is of shape {shape}, not {(len(labels), SIZE * SIZE, 3)}; fetch it again")
 
@@ -117,37 +120,85 @@ def _png_batch(path: Path, labels: list[int]) -> _Batch:
         try:
             with Image.open(path) as image:
                 return np.asarray(image).reshape(-1, SIZE, SIZE, 3)
-        except (OSError, ValueError, SyntaxError) as error:
-            raise BlendnetError(f"cannot read {path}: {error}; fetch it again") from error
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise _unreadable(path, error) from error
 
     return _Batch(path, labels, pixels)
 
 
+def _unreadable(path: Path, error: Exception) -> BlendnetError:
+    return BlendnetError(f"cannot read {path}: {' '.join(str(error).split())[:200]}; fetch it again")
+
+
+class _Type:
+    """Stands for numpy's dtype in a pickle: keeps the name that it is given, and the rest of its state is dropped."""
+
+    def __init__(self, name: Any = "", *_: Any) -> None:
+        self.name = name
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+class _Array:
+    """Stands for a numpy array in a pickle: keeps (version, shape, dtype, order, bytes), from which array() makes it.
+
+    numpy's own __setstate__ believes what a pickle says of memory, and a made-up one could make it read anywhere.
+    """
+
+    state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def array(self) -> np.ndarray:
+        """The uint8 array; raises ValueError where the state is not of one."""
+        if not isinstance(self.state, tuple) or len(self.state) != 5:
+            raise ValueError("its data are no array")
+        _, shape, kind, is_fortran, content = self.state
+        if not isinstance(kind, _Type) or kind.name not in ("u1", "|u1", "uint8") or is_fortran:
+            raise ValueError("its data are no array of bytes")
+        if isinstance(content, str):
+            content = content.encode("latin1")
+        if not isinstance(shape, tuple) or not isinstance(content, bytes):
+            raise ValueError("its data are no array of bytes")
+        return np.frombuffer(content, np.uint8).reshape(shape)
+
+
 class _ArraysOnly(pickle.Unpickler):
-    """A pickle can run any code that it names; this one may name only what rebuilds a numpy array."""
+    """A pickle can run any code that it names; this one may name only an array and its type, and gets stand-ins."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return np.ndarray((0,)).__reduce__()[0]
+            return lambda *_: _Array()
         if module == "numpy" and name in ("ndarray", "dtype"):
-            return getattr(np, name)
+            return _Array if name == "ndarray" else _Type
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no array")
 
 
 def _pickled_batch(path: Path) -> _Batch:
     try:
-        with open(path, "rb") as handle:
+        content = path.read_bytes()
+        for opcode, argument, _ in pickletools.genops(content):
+            if opcode.name in ("PUT", "LONG_BINPUT") and isinstance(argument, int) and argument > MAX_MEMO:
+                raise pickle.UnpicklingError(f"it asks for a memory of {argument} places")
+        with io.BytesIO(content) as handle:
             # Python 2 wrote these files: its byte strings are text keys and array content, latin1 keeps both.
-            content = _ArraysOnly(handle, encoding="latin1").load()
+            held = _ArraysOnly(handle, encoding="latin1").load()
+        found = held["data"].array() if isinstance(held, dict) and isinstance(held.get("data"), _Array) else None
     except FileNotFoundError as error:
         raise BlendnetError(f"{path} is missing; fetch CIFAR-10 again") from error
     except Exception as error:  # a damaged pickle can raise nearly anything
-        raise BlendnetError(f"{path} is not a CIFAR-10 batch: {error}; fetch it again") from error
-    if not isinstance(content, dict) or not {"data", "labels"} <= content.keys():
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise BlendnetError(f"{path} is not a CIFAR-10 batch: {reason}; fetch it again") from error
+    if not isinstance(held, dict) or not {"data", "labels"} <= held.keys():
         raise BlendnetError(f"{path} is not a CIFAR-10 batch: it lacks data or labels; fetch it again")
-    data, labels = content["data"], _check_labels(path, content["labels"])
+    labels = _check_labels(path, held["labels"])
     want = (len(labels), 3 * SIZE * SIZE)
-    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape != want:
+    if not isinstance(found, np.ndarray) or found.shape != want:
         raise BlendnetError(f"{path}: data is not a uint8 array of shape {want}; fetch it again")
+    data = found
     # A row is all red, then all green, then all blue values.
     return _Batch(path, labels, lambda: np.ascontiguousarray(data.reshape(-1, 3, SIZE, SIZE).transpose(0, 2, 3, 1)))
