@@ -21,6 +21,7 @@ from blendnet import assembly as assemblies
 from blendnet import models
 from blendnet.errors import BlendnetError, unknown
 from blendnet.files import make_folder, read_json, sha256_of, write_error, write_json
+from blendnet.integrity import check, one_at_a_time, seal  # enters no number
 from blendnet.keys import code_version, difference, stale
 from blendnet.projection import project, sparse_projection
 
@@ -92,6 +93,7 @@ def read_layers(
     return out
 
 
+@one_at_a_time  # enters no number
 def extract(
     folder: Path,
     model: nn.Module,
@@ -169,6 +171,7 @@ def extract(
         model.train(was_training)
     arrays.clear()
     (partial / "progress.json").unlink()
+    seal(partial)  # enters no number
     write_json(partial / KEY, {"key": wanted, "sha256": digest, "n_stimuli": n, "stimulus_id": list(stimulus_ids)})
     # The key goes first: a kill in between must not leave a valid key without its layers.
     (folder / KEY).unlink(missing_ok=True)
@@ -240,6 +243,7 @@ def load_layer(folder: Path, layer: str) -> np.ndarray:
     path = folder / f"{layer}.npy"
     if not path.exists():
         raise unknown("layer", layer, (p.stem for p in folder.glob("*.npy")))
+    check(path, "blendnet doctor --repair removes it, then extract again")  # enters no number
     try:
         return np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:

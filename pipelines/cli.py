@@ -120,6 +120,8 @@ def parser() -> argparse.ArgumentParser:
                              )  # fmt: skip
     again.add_argument("run", help="id of a run with stored tables, e.g. resnet18-aacn4-blended-s0")
     again.add_argument("--keep", action="store_true", help="keep the temporary results folder")
+    cure = verbs.add_parser("doctor", parents=[common], help="find stored results that are damaged, by their hashes")
+    cure.add_argument("--repair", action="store_true", help="remove them, so that the next run makes them again")
     check = verbs.add_parser("audit", help="packages of requirements.lock with known vulnerabilities")
     check.add_argument("--offline-ok", action="store_true", help="status 0 where no service could be asked")
     check.add_argument("--service", default="pypi", help="pypi or osv (default: pypi)")
@@ -203,6 +205,10 @@ def dispatch(arguments: argparse.Namespace) -> int:
             force=arguments.force,
         )  # fmt: skip
         return 0
+    if arguments.verb == "doctor":
+        from pipelines.doctor import doctor
+
+        return doctor(chosen, arguments.results / chosen.name, repair=arguments.repair)
     if arguments.verb == "status":
         from pipelines.status import status
 

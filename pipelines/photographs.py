@@ -96,6 +96,6 @@ def manifest(context: Context, photos: PhotoSet, split: str) -> pd.DataFrame:
         # The best epoch is chosen on these: pairs that are kept from training are kept from that choice, too.
         held = {frozenset(pair) for pair in profile.held_out}
         made = made[[frozenset(p) not in held for p in zip(made["class_a"], made["class_b"])]]
-    if not path.exists() or path.read_text() != made.to_csv(index=False, lineterminator="\n"):
+    if not path.is_file() or path.read_bytes() != made.to_csv(index=False, lineterminator="\n").encode():
         manifests.save_manifest(made, path)
     return manifests.load_manifest(path, photos)

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import tables
-from blendnet import checkpoint
+from blendnet import checkpoint, integrity
 from pipelines.context import Context, say
 
 FROM_LOG = ("epoch", "lr", "train_loss", "val_loss", "val_both", "val_top1", "seconds", "images_per_s")
@@ -21,6 +21,8 @@ def gather(context: Context) -> None:
             missing.append(run.id)
             continue
         meta = checkpoint.load_meta(folder)
+        again = f"blendnet train --profile {context.profile.name} --only {run.id} --force"
+        integrity.check(folder / "log.csv", f"train it again: {again}", {"log.csv": meta.get("log_sha256")})
         parts.append(_rows(pd.read_csv(folder / "log.csv"), meta).assign(
             run=run.id, network=run.network, attention=run.attention, heads=run.heads, training=run.training,
             seed=run.seed,

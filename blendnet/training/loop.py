@@ -16,7 +16,7 @@ from tqdm import tqdm
 from blendnet import checkpoint
 from blendnet.data.photoset import PhotoSet
 from blendnet.errors import BlendnetError
-from blendnet.files import make_folder, write_text
+from blendnet.files import make_folder, sha256_file, write_text
 from blendnet.keys import code_version, difference
 from blendnet.run import Recipe, Run
 from blendnet.training import augment, averaging, compilation, distributed, feed, schedule, state
@@ -164,6 +164,7 @@ def train(
             "criterion": "val_top1" if run.training == "regular" else "val_both",
             "validation": done.log[done.best_epoch], "n_train_images": len(batches.labels),
             "processes": distributed.world(), "seconds": round(done.seconds, 1), "surroundings": where,
+            "log_sha256": sha256_file(folder / "log.csv"),
         })  # fmt: skip
         # Only now: as long as the state lies there, a kill between the two files of the checkpoint loses nothing.
         (folder / state.STATE).unlink(missing_ok=True)

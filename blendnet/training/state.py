@@ -4,6 +4,7 @@ Random streams are pure functions of (seed, step), so that weights, optimiser an
 and a training that was killed at any moment ends with the same bits as one that was not.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +46,9 @@ def save(
     tensors |= {f"average/{k}": v for k, v in (average or {}).items()}
     for index, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{k}": torch.as_tensor(v) for k, v in slots.items() if v is not None}
-    save_tensors(folder / STATE, tensors, {"key": json.dumps(key), "progress": json.dumps(vars(progress))})
+    tensors = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+    about = {"key": json.dumps(key), "progress": json.dumps(vars(progress))}
+    save_tensors(folder / STATE, tensors, about | {"sha256": _sha256(tensors, about)})
 
 
 def load_key(folder: Path) -> dict[str, Any] | None:
@@ -54,7 +57,14 @@ def load_key(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     with _open(path) as handle:
-        return json.loads(handle.metadata()["key"])
+        about = handle.metadata() or {}
+    try:
+        key = json.loads(about["key"])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise BlendnetError(
+            f"{path} is no state of a training; delete it, the training starts from its beginning"
+        ) from error
+    return key if isinstance(key, dict) else {}
 
 
 def load(
@@ -67,11 +77,11 @@ def load(
     weights, on the devices of `average`, which is None where none are kept."""
     path = folder / STATE
     parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "best": {}, "optimizer": {}, "average": {}}
-    with _open(path) as handle:
-        progress = Progress(**json.loads(handle.metadata()["progress"]))
-        for name in handle.keys():  # noqa: SIM118 - a safetensors handle is no dict
-            kind, rest = name.split("/", 1)
-            parts[kind][rest] = handle.get_tensor(name)
+    tensors, about = _read(path)
+    progress = Progress(**json.loads(about["progress"]))
+    for name, tensor in tensors.items():
+        kind, rest = name.split("/", 1)
+        parts[kind][rest] = tensor
     progress.best = tuple(progress.best) if progress.best else None  # type: ignore[assignment]
     load_strictly(model, parts["model"], path)
     slots: dict[int, dict[str, torch.Tensor]] = {}
@@ -82,6 +92,32 @@ def load(
     if average is not None:
         average = {name: parts["average"][name].to(tensor.device) for name, tensor in average.items()}
     return progress, parts["best"], average
+
+
+def check(folder: Path) -> None:
+    """Raise BlendnetError where the stored state changed after it was written; nothing where there is none."""
+    if (folder / STATE).exists():
+        _read(folder / STATE)
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """All tensors and words of a state file, whose hash is checked where it has one."""
+    with _open(path) as handle:
+        tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - no dict
+        about = dict(handle.metadata() or {})
+    seal = about.pop("sha256", None)
+    if "progress" not in about or (seal is not None and seal != _sha256(tensors, about)):
+        raise BlendnetError(f"{path} changed after it was written; delete it, the training starts from its beginning")
+    return tensors, about
+
+
+def _sha256(tensors: dict[str, torch.Tensor], about: dict[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        array = tensor.detach().cpu().contiguous()
+        digest.update(f"{name}|{tuple(array.shape)}|{array.dtype}|".encode())
+        digest.update(array.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _open(path: Path):
