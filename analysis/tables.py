@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.schema import KINDS, METRICS, REGIONS, TABLES, TRAINED, TRAININGS, Column, Table
-from blendnet import tabular
+from blendnet import integrity, tabular
 from blendnet.errors import BlendnetError, unknown
 from blendnet.files import write_text
 
@@ -117,6 +117,7 @@ def write(df: pd.DataFrame, path: Path | str, name: str | None = None) -> None:
     rows."""
     path = Path(path)
     write_text(path, to_csv(df, name or path.stem))
+    integrity.note(path)  # for blendnet doctor
 
 
 def _table(name: str) -> Table:

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from blendnet.errors import BlendnetError
-from blendnet.files import make_folder, write_error
+from blendnet.files import make_folder, partial_of, tidy, write_error
 
 TOUCH_S = 5.0
 # Long beside TOUCH_S: a suspended process, a slow file server and attribute caches of a minute are not deaths.
@@ -83,7 +83,7 @@ class Lock:
         about = {"word": self._word, "host": _host(), "name": socket.gethostname(), "pid": os.getpid(),
                  "began": _began(os.getpid()), "job": os.environ.get("SLURM_JOB_ID", "")}  # fmt: skip
         # Written whole under another name, then linked: nobody ever reads half a lock.
-        draft = self.path.with_name(f".{self.path.name}.{self._word}.partial")
+        draft = partial_of(self.path)
         try:
             draft.write_text(json.dumps(about), encoding="utf-8")
             try:
@@ -97,15 +97,17 @@ class Lock:
                     return False
                 with os.fdopen(handle, "w", encoding="utf-8") as file:
                     file.write(json.dumps(about))
+            tidy(self.path)
             return True
         except OSError as error:
             raise write_error(self.path, error) from error
         finally:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):  # a file system that became read-only refuses this, too
+                draft.unlink(missing_ok=True)
 
     def _clear(self, judged: dict[str, Any]) -> bool:
         """Rename the lock away that was judged dead; False where another process was faster."""
-        aside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.partial")
+        aside = partial_of(self.path)
         try:
             os.rename(self.path, aside)
         except FileNotFoundError:
@@ -207,7 +209,7 @@ def _began(pid: int) -> str | None:
 
 def _server_time(folder: Path) -> float:
     """Now, by the clock that stamps files in this folder."""
-    probe = folder / f".clock.{os.getpid()}-{secrets.token_hex(3)}.partial"
+    probe = partial_of(folder / "clock")
     try:
         probe.touch()
         return probe.stat().st_mtime

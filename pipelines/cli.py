@@ -19,6 +19,7 @@ VERBS = {
     "report": "write the one-file HTML report (-> report.html)",
     "verify": "recompute a random sample of stored scores from the weights on and compare",
     "all": "train, predict, dissect, extract, score, correlate, draw, report",
+    "doctor": "check every stored product by its hash; --repair removes the damaged ones, to be made anew",
     "status": "what is done, running, queued and failed, and why; the time left (loads nothing, asks SLURM)",
     "power": "how many networks and seeds an effect needs, by simulation (-> power.csv)",
     "find-lr": "learning-rate range test of the selected runs (-> lr_finder.csv); trains nothing",
@@ -57,6 +58,8 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument("names", nargs="*", help="fetch: what to get (none: all that the profile needs)")
     for verb, text in VERBS.items():
         sub = verbs.add_parser(verb, parents=[common], help=text, description=text)
+        if verb == "doctor":
+            sub.add_argument("--repair", action="store_true", help="remove what is damaged or left over")
         if verb == "verify":
             sub.add_argument("--n", type=int, default=5, help="how many stored scores (default: 5)")
             sub.add_argument("--seed", type=int, default=0, help="which ones (default: 0)")
@@ -120,8 +123,6 @@ def parser() -> argparse.ArgumentParser:
                              )  # fmt: skip
     again.add_argument("run", help="id of a run with stored tables, e.g. resnet18-aacn4-blended-s0")
     again.add_argument("--keep", action="store_true", help="keep the temporary results folder")
-    cure = verbs.add_parser("doctor", parents=[common], help="find stored results that are damaged, by their hashes")
-    cure.add_argument("--repair", action="store_true", help="remove them, so that the next run makes them again")
     check = verbs.add_parser("audit", help="packages of requirements.lock with known vulnerabilities")
     check.add_argument("--offline-ok", action="store_true", help="status 0 where no service could be asked")
     check.add_argument("--service", default="pypi", help="pypi or osv (default: pypi)")
@@ -153,10 +154,14 @@ def main(argv: list[str] | None = None) -> int:
         print(f"blendnet: error: {where}{error.strerror or error}; check the path and its permissions", file=sys.stderr)
         return 1
     except RuntimeError as error:
-        # By name: drawing must not import torch to know its exceptions.
-        if type(error).__name__ not in ("OutOfMemoryError", "AcceleratorError"):
+        line = (str(error).splitlines() or [""])[0]
+        if "can't allocate memory" in line or "can't start new thread" in line:  # torch on a CPU, Python
+            print("blendnet: error: out of memory; lower batch_size or width in pipelines/sheet.py; the same command "
+                  "goes on where it was", file=sys.stderr)  # fmt: skip
+            return 1
+        # By name: drawing must not import torch to know its exceptions. Before torch 2.8 a lost GPU has none.
+        if type(error).__name__ not in ("OutOfMemoryError", "AcceleratorError") and "CUDA error" not in line:
             raise
-        line = str(error).splitlines()[0]
         print(
             f"blendnet: error: the GPU gave up ({line}); lower batch_size in pipelines/sheet.py or use --device cpu; "
             "the same command goes on where it was",
@@ -205,10 +210,6 @@ def dispatch(arguments: argparse.Namespace) -> int:
             force=arguments.force,
         )  # fmt: skip
         return 0
-    if arguments.verb == "doctor":
-        from pipelines.doctor import doctor
-
-        return doctor(chosen, arguments.results / chosen.name, repair=arguments.repair)
     if arguments.verb == "status":
         from pipelines.status import status
 
@@ -237,6 +238,10 @@ def dispatch(arguments: argparse.Namespace) -> int:
             n_simulations=arguments.n_simulations, seed=arguments.seed,
         )  # fmt: skip
         return 0
+    if arguments.verb == "doctor":
+        from pipelines.doctor import doctor
+
+        return doctor(chosen, arguments.results / chosen.name, repair=arguments.repair)
     if arguments.verb == "correlate":
         from pipelines.correlate import correlate
 

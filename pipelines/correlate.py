@@ -10,6 +10,7 @@ import pandas as pd
 from analysis import predictions, tables
 from analysis.stats import accuracy as rates
 from analysis.stats import correlation, effects, mixed, relation, twins
+from blendnet import integrity
 from blendnet.files import read_json
 from pipelines.sheet import Profile
 
@@ -54,6 +55,10 @@ def read_outcomes(results: Path, accuracy: pd.DataFrame) -> dict[str, dict[str, 
         paths = {test: results / "predictions" / str(run) / f"{test}.csv" for test in _TESTS}
         if not all(path.exists() for path in paths.values()):
             continue
+        key = results / "predictions" / str(run) / "key.json"
+        known = read_json(key).get("files", {}) if key.exists() else {}
+        for path in paths.values():
+            integrity.check(path, f"make it again: blendnet predict --only {run} --force", known)
         frames = {test: predictions.read(path) for test, path in paths.items()}
         about = {name: rows[name].iloc[0] for name in _ABOUT}
         if _counts(rates.aggregate(frames.values(), about)) == _counts(rows[rows["test"].isin(_TESTS)]):

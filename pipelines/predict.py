@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from analysis import predictions, tables
 from analysis.stats import accuracy, consistency, effects, psychometric
+from blendnet import integrity
 from blendnet.checkpoint import weights_sha256
 from blendnet.data import control
 from blendnet.data.decoding import sha256_pixels
@@ -97,7 +98,13 @@ def _predict_run(context: Context, run: Run, photos: PhotoSet, manifest: pd.Data
         _write(folder / "ready_made.csv", rows, logits, photos.classes)
     write_json(
         folder / "key.json",
-        {"key": key, "sha256": sha256_of(key), "parameters": n_parameters, "flops": n_flops},
+        {
+            "key": key,
+            "sha256": sha256_of(key),
+            "parameters": n_parameters,
+            "flops": n_flops,
+            "files": integrity.hashes(folder.glob("*.csv")),
+        },
     )
 
 
@@ -131,6 +138,9 @@ def gather(context: Context) -> None:
         if difference({k: info["key"].get(k) for k in wanted}, wanted):
             missing.append(run.id)
             continue
+        for test in ("blended", "regular", "ready_made"):
+            again = f"blendnet predict --profile {context.profile.name} --only {run.id} --force"
+            integrity.check(folder / f"{test}.csv", f"make it again: {again}", info.get("files", {}))
         made = folder / "ready_made.csv"
         if made.exists():
             found = accuracy.aggregate(
@@ -172,4 +182,5 @@ def _source_control(context: Context) -> None:
         return
     found = control.source_control(photos)
     write_text(path, pd.DataFrame(found).to_csv(index=False, float_format="%.6g"))
+    integrity.note(path)
     write_json(note, {"key": key})
