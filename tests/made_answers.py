@@ -75,7 +75,7 @@ def relation_table(chosen, recordings, seed=0):
                 for statistic in ("spearman", "pearson"):
                     here = 0.8 if np.isnan(depth) else 0.8 * np.exp(-((depth - top) ** 2) / 0.1)
                     value = float(np.clip(here - 0.3 * bool(given) + rng.normal(0, 0.05), -0.95, 0.95))
-                    few = points < 4 or (given.count(",") and points < 7)
+                    few = points < 4 or (given.count("+") and points < 7)
                     rows.append({
                         "region": region, "recording": recording, "metric": metric, "accuracy": accuracy,
                         "training": "", "depth": depth, "adjusted": given, "statistic": statistic,

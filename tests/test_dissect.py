@@ -253,7 +253,7 @@ def test_bad_input_is_one_line(tiny, tmp_path, capsys):
     sheet.PROFILES["demo"] = replace(TINY, alphas=(0.3, 0.4))
     try:
         assert blendnet(tmp_path) == 1
-        assert "no test blends at alpha 0.5" in line()
+        assert "alphas (0.3, 0.4) lack 0.5" in line()
     finally:
         sheet.PROFILES["demo"] = TINY
     assert not (tmp_path / "demo" / "tables").exists()
