@@ -19,7 +19,7 @@ BLENDNET := $(BIN)/blendnet
 help:
 	@sed -n 's/^#: //p' $(MAKEFILE_LIST)
 
-#: make demo         the whole chain on embedded images and a planted recording (about 5 min)
+#: make demo         the whole chain on embedded images and a planted recording (about 6 min)
 #: make all          train, predict, score, correlate, draw, report      PROFILE=demo|cifar10|photos|blendeduibk|paper|full
 #: make train        blended images -> checkpoints                       DATA=folder RESULTS=folder ONLY='resnet18-*' DEVICE=cuda
 #:                   BUDGET=30m plans the epochs, TRACKER=tensorboard|wandb|mlflow|none

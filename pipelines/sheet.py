@@ -120,7 +120,7 @@ DEMO = Profile(
     name="demo",
     about="The whole chain on images drawn by code and a planted (invented) recording: it shows that the chain works, "
     "and nothing about brains.",
-    minutes="about 5 min on 2 CPU cores",
+    minutes="about 6 min on 2 CPU cores",
     sources=("procedural",),
     networks=("resnet18", "cornet_z"),
     recipe=recipe("modern", epochs=5, epoch_size=1408, lr=1e-3, crop_scale=0.6),
