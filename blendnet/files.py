@@ -82,7 +82,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
 
 def partial_of(path: Path) -> Path:
     """A new hidden name beside `path` that says which process writes there."""
-    return path.with_name(f".{path.name}.{_here()}-{os.getpid()}-{secrets.token_hex(3)}.partial")
+    return path.with_name(f".{path.name}.{here()}-{os.getpid()}-{secrets.token_hex(3)}.partial")
 
 
 def tidy(path: Path) -> None:
@@ -101,9 +101,9 @@ def left_over(folder: Path, *, now: float) -> list[Path]:
             if not (entry.name.startswith(".") and entry.name.endswith(".partial") and entry.is_file()):
                 continue
             made = _PARTIAL.fullmatch(entry.name)
-            here = made is not None and made.group(1) == _here()
+            ours = made is not None and made.group(1) == here()
             with suppress(FileNotFoundError):
-                gone = not _alive(int(made.group(2))) if made and here else now - entry.stat().st_mtime > LEFT_OVER_S
+                gone = not _alive(int(made.group(2))) if made and ours else now - entry.stat().st_mtime > LEFT_OVER_S
                 if gone:
                     found.append(Path(entry.path))
     return sorted(found)
@@ -120,7 +120,7 @@ def _alive(pid: int) -> bool:
 
 
 @cache
-def _here() -> str:
+def here() -> str:
     """Eight digits for the place where a process number means something: a host since its start, a container in it."""
     parts = [socket.gethostname()]
     with suppress(OSError):

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from blendnet.errors import BlendnetError
-from blendnet.files import make_folder, partial_of, tidy, write_error
+from blendnet.files import here, make_folder, partial_of, tidy, write_error
 
 TOUCH_S = 5.0
 # Long beside TOUCH_S: a suspended process, a slow file server and attribute caches of a minute are not deaths.
@@ -80,7 +80,7 @@ class Lock:
 
     def _create(self) -> bool:
         self._word = secrets.token_hex(8)
-        about = {"word": self._word, "host": _host(), "name": socket.gethostname(), "pid": os.getpid(),
+        about = {"word": self._word, "host": here(), "name": socket.gethostname(), "pid": os.getpid(),
                  "began": _began(os.getpid()), "job": os.environ.get("SLURM_JOB_ID", "")}  # fmt: skip
         # Written whole under another name, then linked: nobody ever reads half a lock.
         draft = partial_of(self.path)
@@ -148,7 +148,7 @@ def read(path: Path) -> dict[str, Any] | None:
 def dead(path: Path, about: dict[str, Any]) -> bool:
     """Is the owner gone? On this host by its process, whose start is compared, since numbers are used again; else, and
     where the process cannot be seen, by the age of the lock."""
-    if about.get("host") == _host() and about.get("pid"):
+    if about.get("host") == here() and about.get("pid"):
         began = _began(int(about["pid"]))
         if began is None or (about.get("began") is not None and began != about["began"]):
             return True
@@ -179,15 +179,6 @@ def holding(path: Path | str) -> Iterator[None]:
     """Wait for the lock of this path and hold it."""
     with Lock(path):
         yield
-
-
-def _host() -> str:
-    """Where a process number means something: a host since its start, and within it a container."""
-    parts = [socket.gethostname()]
-    with suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    return " ".join(parts)
 
 
 def _began(pid: int) -> str | None:

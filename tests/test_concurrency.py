@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from blendnet import activations, integrity, locks
+from blendnet import activations, files, integrity
 from blendnet.files import write_json
 from tests import faults
 from tests.faults import Server
@@ -107,7 +107,7 @@ def test_a_lock_of_a_dead_owner_stops_nobody(server, alone, tmp_path):
     os.waitpid(gone, 0)
     for name in ("score-pixels", "gather-tables"):
         write_json(tmp_path / "demo" / "locks" / f"{name}.lock",
-                   {"word": "dead", "host": locks._host(), "name": "here", "pid": gone, "began": "1"})  # fmt: skip
+                   {"word": "dead", "host": files.here(), "name": "here", "pid": gone, "began": "1"})  # fmt: skip
     child = server.run("score", tmp_path, "--only", "pixels")
     assert child.status == 0
     assert "waiting" not in child.output()

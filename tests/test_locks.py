@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from blendnet import locks
+from blendnet import files, locks
 from blendnet.errors import BlendnetError
 from blendnet.locks import Lock
 
@@ -82,7 +82,7 @@ def test_a_killed_owner_frees_its_lock_at_once(tmp_path):
 
 def test_a_process_number_that_is_used_again_is_not_the_owner(tmp_path):
     path = tmp_path / "a.lock"
-    other_owner(path, host=locks._host(), pid=os.getpid())  # this process, but it began at another time
+    other_owner(path, host=files.here(), pid=os.getpid())  # this process, but it began at another time
     lock = Lock(path)
     assert lock.acquire()
     lock.release()
