@@ -133,7 +133,8 @@ def _write(context: Context, run: Run, name: str, layers: dict[str, str], url: s
 
 
 def _bundle(folder: Path) -> None:
-    """Copy blendnet's files that a network is built from to folder/blendnet, and make their imports relative."""
+    """Copy blendnet's files that a network is built from to folder/blendnet, and make their imports relative and the
+    names of their operators the plugin's own."""
     waiting = []
     for part in BUNDLED:
         waiting += sorted((PACKAGE / part).glob("*.py")) if (PACKAGE / part).is_dir() else [PACKAGE / part]
@@ -149,6 +150,9 @@ def _bundle(folder: Path) -> None:
         dots = "." * len(inside.parts)
         text = re.sub(r"^(\s*)from blendnet\.(\S+) import", rf"\1from {dots}\2 import", text, flags=re.MULTILINE)
         text = re.sub(r"^(\s*)from blendnet import", rf"\1from {dots} import", text, flags=re.MULTILINE)
+        # PyTorch has one list of operators a process: a second operator of one name takes the first away from blendnet,
+        # or from another plugin, and whoever calls that next reads freed memory.
+        text = text.replace('custom_op("blendnet::', f'custom_op("{folder.name}::')
         write_text(folder / "blendnet" / inside, text)
         for parent in inside.parents:
             if not (folder / "blendnet" / parent / "__init__.py").exists() and str(parent) not in BUNDLED:

@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from torch._library.custom_ops import OPDEF_TO_LIB
 
 from analysis import tables
 from blendnet.errors import BlendnetError
@@ -178,9 +179,13 @@ def test_weights_that_were_altered_are_refused(context, tmp_path: Path, monkeypa
 
     monkeypatch.setattr(folder_of_models, "__path__", [*folder_of_models.__path__, str(plugin.parent)])
     before = set(sys.modules)
+    ours = OPDEF_TO_LIB["blendnet::attend_blocks"]
     try:
         model = importlib.import_module(f"brainscore_vision.models.{plugin.name}.model")
         assert not model.build().training
+        # Two plugins, or one and blendnet, live in one process: neither takes the other's operators away.
+        assert {f"{plugin.name}::attend_blocks", f"{plugin.name}::attend_blocks_backward"} <= set(OPDEF_TO_LIB)
+        assert OPDEF_TO_LIB["blendnet::attend_blocks"] is ours
         content = bytearray((plugin / "weights.safetensors").read_bytes())
         content[-1] ^= 1
         (plugin / "weights.safetensors").write_bytes(bytes(content))
