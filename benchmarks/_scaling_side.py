@@ -129,8 +129,9 @@ def gathering(folder: Path, p: dict[str, int]) -> Callable[[], Any]:
 
 
 def twins(folder: Path, n: int) -> dict[str, pd.DataFrame]:
-    """Tables, predictions and pieces with samples of n networks: trained twins of ResNet18 and CORnet-Z, all seeds."""
-    chosen = made_tables.runs(seeds=tuple(range(max(1, n // 4))))
+    """Tables, predictions and pieces with samples of n networks (a multiple of 4): trained twins of ResNet18 and
+    CORnet-Z, all seeds."""
+    chosen = [run for run in made_tables.runs(seeds=tuple(range(n // 4))) if run.training != "untrained"]
     made = {"scores": made_tables.scores_table(chosen), "layers": made_tables.layers_table(chosen)}
     parts = []
     for i, run in enumerate(chosen):

@@ -1,6 +1,6 @@
 """What the user sees for every bad input of the catalogue (tests/bad_inputs.py), and long runs on changed bytes.
 
-python -m benchmarks.bad_input [--quick] [--out benchmarks/results/bad_input.md]
+python -m benchmarks.bad_input [--quick] [--changed 1000] [--out benchmarks/results/bad_input.md]
 python -m benchmarks.bad_input --fuzz SECONDS [--seed 0]
 """
 
@@ -19,6 +19,8 @@ if __name__ == "__main__":
     for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[_name] = "1"
 
+from benchmarks._fuzzing_cases import BRAINIO, cases, valid
+from benchmarks._fuzzing_child import LIMIT_BYTES, LIMIT_S, Count, run
 from blendnet.files import write_text
 from tests.bad_inputs import Bad, Seen, catalogue, see
 
@@ -50,6 +52,46 @@ def good(entry: Bad, seen: Seen) -> bool:
     return one and said and seen.status == entry.status and not seen.left and not seen.trace
 
 
+def changed(n: int, seed: int = 0) -> dict[str, Count]:
+    """What came of n changed files for every reader of strangers' files (benchmarks/_fuzzing_cases.py)."""
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="blendnet-changed-") as name:
+        valid(Path(name))
+        for case in cases():
+            found[case] = run(case, Path(name), max(16, n // 5) if case == BRAINIO else n, seed)
+            bad = found[case].bad
+            print(f"{case}: {len(bad)} bad of {found[case].n}", *bad[:3], sep="\n  ", flush=True)
+    return found
+
+
+def page_of_changed(found: dict[str, Count], seed: int = 0) -> str:
+    """The counts, as Markdown."""
+    head = ("files", "changed", "refused in one line", "read, the same numbers", "read, others under another hash",
+            "wrong numbers", "tracebacks", "crashes", "hangs", "slowest", "memory")  # fmt: skip
+    rows = [
+        "## Changed files of strangers",
+        "",
+        "A valid file of each kind is altered where its parser decides (fields of HDF5's and of zip's headers, "
+        "whole objects and members, single opcodes of a pickle) or in any of its bytes, and read in a child "
+        f"process that imports that reader alone and has {LIMIT_S} s a file and {LIMIT_BYTES // 2**30} GiB; what "
+        "ends the child is counted apart. *Wrong numbers*: others than the valid file's under the hash that names "
+        "the valid file in the keys of results. A recording of strangers has no published hash, but its bytes "
+        "name it, so that its numbers are never taken for another's. Files with a published hash, Brain-Score's "
+        "sha1 among them, are refused before a parser sees them: the netCDF library never opened a changed one. "
+        "*Memory*: beyond what the valid file takes.",
+        "",
+        f"| {' | '.join(head)} |",
+        "|" + "---|" * len(head),
+    ]  # fmt: skip
+    for name, c in found.items():
+        cells = (name, c.n, c.n - c.taken - len(c.complaints) - len(c.crashes) - len(c.hangs), c.same,
+                 c.taken - c.same - len(c.wrong), len(c.wrong), len(c.complaints), len(c.crashes), len(c.hangs),
+                 f"{c.slowest_s:.1f} s", f"{c.peak_mib:.0f} MiB")  # fmt: skip
+        rows.append(f"| {' | '.join(map(str, cells))} |")
+    total, wrong = sum(c.n for c in found.values()), sum(len(c.bad) for c in found.values())
+    return "\n".join([*rows, "", f"{total} changed files, {wrong} not as asked (seed {seed}).", ""])
+
+
 def page(found: list[tuple[Bad, Seen]], seconds: float) -> str:
     """The table, as Markdown."""
     counts = Counter(entry.category for entry, _ in found)
@@ -69,14 +111,27 @@ def page(found: list[tuple[Bad, Seen]], seconds: float) -> str:
     rows += [f"Not as asked: {'; '.join(bad)}.", ""] if bad else []
     rows += ["| | category | input | what the user sees | status |", "|---|---|---|---|---|"]
     for number, (entry, seen) in enumerate(found, start=1):
-        line = _cell(seen.line.removeprefix("blendnet: error: "))
+        line = cell_of(seen.line, "\0")  # looked_at took the folder out
         rows.append(f"| {number} | {entry.category} | {_cell(entry.what, False)} | {line} | {seen.status} |")
     return "\n".join(rows) + "\n"
 
 
+def cell_of(line: str, room: str) -> str:
+    """What the user sees, as the table shows it: without the names of temporary folders, and without the numbers that
+    another run gives (seconds, hashes of files made a moment ago, addresses in memory)."""
+    line = line.replace(f"{room}/room/", "").replace(room, "").removeprefix("blendnet: error: ")
+    return _cell(plain(line))
+
+
+def plain(text: str) -> str:
+    """Text without the numbers that another run gives."""
+    text = re.sub(r"(needs about )\S+ here", r"\1… here", text)
+    return re.sub(r"\b0x[0-9a-f]{6,}", "0x…", re.sub(r"(sha256 is )[0-9a-f]{12}…", r"\1…", text))
+
+
 def _cell(text: str, code: bool = True) -> str:
-    """Text in a cell of a table; numbers that a run takes are no part of the line's meaning."""
-    text = re.sub(r"(needs about )\S+ here", r"\1… here", text).replace("|", "\\|")
+    """Text in a cell of a table."""
+    text = text.replace("|", "\\|")
     text = text if len(text) <= 420 else text[:420] + "…"
     return f"`{text.replace('`', chr(39))}`" if code else text
 
@@ -85,6 +140,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help=f"{EACH} inputs of each category")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/bad_input.md"))
+    parser.add_argument(
+        "--changed", type=int, default=1000, metavar="N", help="changed files for each reader of strangers' files"
+    )
     parser.add_argument("--fuzz", type=float, metavar="SECONDS", help="change bytes of valid files for so long instead")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(argv)
@@ -108,11 +166,15 @@ def main(argv: list[str] | None = None) -> int:
     wrong = [(entry, seen) for entry, seen in looked if not good(entry, seen)]
     for entry, seen in wrong:
         print(f"NOT AS ASKED: {entry.category}: {entry.what}: {seen}", file=sys.stderr)
+    seconds = time.perf_counter() - began
+    counts = changed(20 if options.quick else options.changed, options.seed)
+    bad = sum(len(count.bad) for count in counts.values())
     if not options.quick:
-        write_text(options.out, page(looked, time.perf_counter() - began))
+        write_text(options.out, page(looked, seconds) + "\n" + page_of_changed(counts, options.seed))
         print(f"wrote {options.out}")
-    print(f"{len(looked) - len(wrong)} of {len(looked)} as asked")
-    return 1 if wrong else 0
+    n = sum(count.n for count in counts.values())
+    print(f"{len(looked) - len(wrong)} of {len(looked)} as asked, {n - bad} of {n} changed files")
+    return 1 if wrong or bad else 0
 
 
 if __name__ == "__main__":

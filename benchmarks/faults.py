@@ -37,7 +37,7 @@ KINDS = {
     "predictions": "predictions/*/*.csv", "key of predictions": "predictions/*/key.json",
     "activations": "activations/*/*/*.npy", "key of activations": "activations/*/*/key.json",
     "inside piece": "inside/*/*.json", "score piece": "scores/*/*.json", "table": "tables/*.csv",
-    "figure": "figures/*.p*",
+    "figure": "figures/*.p*", "report": "report.html",
 }  # fmt: skip
 Row = dict[str, Any]
 

@@ -1,11 +1,12 @@
 """How time, memory and disk grow with networks, layers, stimuli and neuroids: planted data through the real steps.
 
-    python -m benchmarks.scaling [--quick] [--out benchmarks/results/scaling.md]
+    python -m benchmarks.scaling [--quick] [--limit 400] [--out benchmarks/results/scaling.md]
     python -m benchmarks.scaling --plan        the sheet's full profile in numbers, from sheet and stored results
 
-Each series grows one size 3, 10, 30 and 100 times from a small base. The exponent is the slope of log CPU seconds on
-log size (1 = linear) with its 95 % interval; that of the last step, too, since what costs the same at every size hides
-growth in the small ones. No training and no GPU is measured here.
+Each series grows one size 3, 10, 30 and 100 times from a small base. An exponent is the slope of log CPU seconds, log
+bytes held or log bytes written on log size (1 = linear, 0 = flat) with its 95 % interval; those of the last step,
+too, since what costs the same at every size hides growth in the small ones. A point that the points before it put over
+--limit CPU seconds is left out and named. No training and no GPU is measured here.
 """
 
 import argparse
@@ -15,17 +16,20 @@ import os
 import platform
 import subprocess
 import sys
+from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.stats import t as student
 
 from benchmarks.similarity import processor
 from blendnet.files import read_json, write_text
 
 FACTORS = (1, 3, 10, 30, 100)
-LIMIT_S = 15.0
+# Of one point: all points together take about a quarter of an hour on a machine that does nothing else.
+LIMIT_S = 400.0
 BASE = {"networks": 1, "layers": 4, "stimuli": 64, "neuroids": 10}
 TWINS = BASE | {"networks": 4}
 SERIES = (
@@ -34,11 +38,10 @@ SERIES = (
     *(("score ridge", BASE, size) for size in ("stimuli", "neuroids")),
     *(("score rsa", BASE, size) for size in ("networks", "layers", "stimuli", "neuroids")),
     ("gather", BASE, "networks"),
+    ("gather", BASE, "layers"),
     ("correlate", TWINS, "networks"),
     ("draw", TWINS, "networks"),
 )
-# Two-sided 97.5 % points of Student's t for 1, 2 and 3 degrees of freedom.
-_T = {1: 12.706, 2: 4.303, 3: 3.182}
 
 
 def measure(series: list[dict[str, Any]], limit_s: float = LIMIT_S) -> list[dict[str, Any]]:
@@ -66,79 +69,109 @@ def exponent(sizes: list[float], values: list[float]) -> tuple[float, float, flo
     if free == 0:
         return slope, math.nan, math.nan
     rest = y - y.mean() - slope * x
-    half = _T[free] * math.sqrt(float(rest @ rest) / free / float(x @ x))
+    half = float(student.ppf(0.975, free)) * math.sqrt(float(rest @ rest) / free / float(x @ x))
     return slope, slope - half, slope + half
 
 
-def rows(points: list[dict[str, Any]], factors: tuple[int, ...]) -> list[str]:
+def fitted(sizes: list[float], values: list[float]) -> str:
+    """Exponent, its interval, and that of the last step, as words of the table; '-' where nothing was measured."""
+    slope, lo, hi = exponent(sizes, values)
+    if not math.isfinite(slope):
+        return "-"
+    last = exponent(sizes[-2:], values[-2:])[0]
+    slope, lo, hi, last = (round(value, 2) + 0.0 for value in (slope, lo, hi, last))  # no -0.00
+    return f"{slope:.2f}{f' ({lo:.2f} to {hi:.2f})' if math.isfinite(lo) else ''}, {last:.2f}"
+
+
+def rows(points: list[dict[str, Any]], factors: tuple[int, ...], limit_s: float) -> list[str]:
     """One line of the table a series."""
     out = []
     for step, base, grows in SERIES:
         mine = [p for p in points if (p["step"], p["grows"]) == (step, grows)]
         if not mine:
             continue
-        cpu = [p["cpu"] for p in mine]
         sizes = [float(p[grows]) for p in mine]
-        slope, lo, hi = exponent(sizes, cpu)
-        last = exponent(sizes[-2:], cpu[-2:])[0]
-        disk = exponent(sizes, [p["disk"] for p in mine])[0]
         first, most = mine[0], mine[-1]
         dropped = [str(f * base[grows]) for f in factors if f > most["factor"]]
-        interval = f" ({lo:.2f} to {hi:.2f})" if math.isfinite(lo) else ""
         cells = (
             step, grows, f"{first[grows]} to {most[grows]}", f"{first['cpu']:.2f} to {most['cpu']:.1f}",
-            f"{first['seconds']:.2f} to {most['seconds']:.1f}", f"{slope:.2f}{interval}", f"{last:.2f}",
-            " / ".join(f"{p['bytes'] / 1e6:.0f}" for p in mine),
-            f"{first['disk'] / 1e6:.2g} to {most['disk'] / 1e6:.2g}", f"{disk:.2f}",
-            f"{', '.join(dropped)}: over {LIMIT_S:.0f} s" if dropped else "",
+            f"{first['seconds']:.2f} to {most['seconds']:.1f}", fitted(sizes, [p["cpu"] for p in mine]),
+            " / ".join(f"{p['bytes'] / 1e6:.0f}" for p in mine), fitted(sizes, [p["bytes"] for p in mine]),
+            f"{first['disk'] / 1e6:.2g} to {most['disk'] / 1e6:.2g}", fitted(sizes, [p["disk"] for p in mine]),
+            f"{', '.join(dropped)}: over {limit_s:.0f} s" if dropped else "",
         )  # fmt: skip
         out.append(f"| {' | '.join(cells)} |")
     return out
 
 
-def table(points: list[dict[str, Any]], factors: tuple[int, ...], quick: bool) -> str:
+def table(points: list[dict[str, Any]], factors: tuple[int, ...], quick: bool, limit_s: float = LIMIT_S) -> str:
     """The whole table as markdown, with what it was measured on."""
-    head = ("step", "what grows", "from, to", "CPU, s", "clock, s", "exponent of CPU (95 %)", "of the last step",
-            "MB held at most beyond the start, by point", "MB written", "exponent of disk", "left out")  # fmt: skip
+    head = ("step", "what grows", "from, to", "CPU, s", "clock, s", "exponent of CPU (95 %), of the last step",
+            "MB held at most beyond the start, by point", "exponent of memory (95 %), of the last step",
+            "MB written", "exponent of disk (95 %), of the last step", "left out")  # fmt: skip
     return "\n".join(
         [
             "# How the steps grow" + (" (quick size: no claim)" if quick else ""),
             "",
             f"| {' | '.join(head)} |",
             "|" + "---|" * len(head),
-            *rows(points, factors),
+            *rows(points, factors, limit_s),
             "",
-            NOTES,
-            "",
+            *notes(points),
             f"Base: {BASE['networks']} network ({TWINS['networks']} for correlate and draw), {BASE['layers']} layers, "
             f"{BASE['stimuli']} stimuli, {BASE['neuroids']} neuroids, 100 columns a layer, 5 splits, 50 resamples; one "
-            f"thread, each point in a process of its own, planted data. {processor()}, busy otherwise, too: the clock "
-            f"says little. Python {platform.python_version()}, numpy {version('numpy')}, torch "
-            f"{version('torch')}. Made by `python -m benchmarks.scaling`.",
+            f"thread, each point in a process of its own, planted data. {processor()}, load "
+            f"{os.getloadavg()[1]:.1f} on {os.cpu_count()} cores at the end. Python {platform.python_version()}, "
+            f"numpy {version('numpy')}, torch {version('torch')}. Made by `python -m benchmarks.scaling`.",
             "",
         ]
     )  # fmt: skip
 
 
-NOTES = """\
-Linear in networks and in layers, with memory flat in networks for every step but `correlate`. What is not linear or not
-flat, and why:
+# Over these a last step is named below the table: exponents of seconds, and of bytes where they also grew by a megabyte
+# or more in that step. The room above 1 and 0 is for the noise of single measurements.
+WORSE, FLAT, FLAT_MB = 1.15, 0.15, 1.0
+_HOOKS = "a projected batch a layer (64 stimuli x width x 4 bytes): one forward pass serves all layers"
+_PAIRS = "an RDM of n stimuli is n (n - 1) / 2 numbers, each ranked: that is the measure, not the program"
+_TABLES = "the tables of all networks, and for one quantity the resamples of all twins, whose covariance is asked for"
+_SQUARE = "the inverse of stimuli x stimuli is held where the penalty is chosen (analysis/similarity/ridge.py)"
+WHY = {
+    ("extract", "layers"): _HOOKS,
+    ("extract", "stimuli"): "the names of the stimuli, in the key",
+    ("score pls", "stimuli"): "one layer, in double precision, and the responses",
+    ("score pls", "neuroids"): "responses, predictions and resamples of every neuroid",
+    ("score ridge", "stimuli"): _SQUARE,
+    ("score ridge", "neuroids"): "responses, predictions and resamples of every neuroid",
+    ("score rsa", "stimuli"): _PAIRS,
+    ("score rsa", "neuroids"): "the responses",
+    ("gather", "networks"): "the rows of the tables",
+    ("gather", "layers"): "the rows of the tables",
+    ("correlate", "networks"): _TABLES,
+    ("draw", "networks"): "the tables and one figure of all networks",
+}
 
-- RSA by stimuli, time and memory: the square. An RDM of n stimuli has n (n - 1) / 2 numbers and each is ranked; that is
-  the measure, not the program.
-- Ridge by stimuli, time and memory: about the square at the last step. Where the penalty is chosen, the code
-  (`analysis/similarity/ridge.py`) holds the inverse of stimuli x stimuli, also with fewer columns than stimuli, and
-  solves for each split's test stimuli, which must become the cube in the end. A form by columns would be linear in
-  stimuli; it is not written, and whether it would be faster at the sheet's sizes (1000 columns, at most 3200 stimuli)
-  is not measured.
-- PLS by neuroids: 1.3 at the last step, over few points.
-- Memory of `score` by layers x stimuli: all layers of a network on one set of stimuli are held at once, 4 bytes a
-  number (beside the shared stimuli x stimuli above). Read one at a time they would not be: 640 stimuli, RSA, 40 and 160
-  layers hold 39 and 70 MB as it is, 28 and 28 MB with layers that are read when they are asked for, in the same time.
-- Memory of `extract` by layers: by the code, a sparse projection and a projected batch a layer (0.25 MB here), and
-  pages of the mapped files, which the kernel takes back when it needs them; the last is all that grows with stimuli.
-- Memory of `correlate` by networks: outcomes by image and score samples of all networks are held, about 0.1 MB each
-  here (104 images, 5 scores with 50 resamples)."""
+
+def notes(points: list[dict[str, Any]]) -> list[str]:
+    """What is worse than linear or not flat at the last step, by the points, each with its reason or 'not known'."""
+    slow, fat = [], []
+    for step, _, grows in SERIES:
+        mine = [p for p in points if (p["step"], p["grows"]) == (step, grows)][-2:]
+        sizes = [float(p[grows]) for p in mine]
+        why = WHY.get((step, grows), "not known")
+        time = exponent(sizes, [p["cpu"] for p in mine])[0]
+        if time > WORSE:
+            slow.append(f"- {step} by {grows}, {time:.2f}: {why}.")
+        held = [p["bytes"] for p in mine]
+        memory = exponent(sizes, held)[0]
+        if memory > FLAT and held[-1] - held[0] > FLAT_MB * 1e6:
+            fat.append(f"- {step} by {grows}, {memory:.2f} ({(held[-1] - held[0]) / 1e6:.0f} MB more): {why}.")
+    out = []
+    for head, found in (
+        (f"Worse than linear in time (exponent of the last step over {WORSE:g}):", slow),
+        (f"Memory that is not flat (exponent of the last step over {FLAT:g}, by {FLAT_MB:g} MB or more):", fat),
+    ):
+        out += [head, "", *found, ""] if found else [f"{head} none.", ""]
+    return out
 
 
 def areas(full: Any, results: Path) -> list[tuple[str, str, int, bool]]:
@@ -160,9 +193,22 @@ def areas(full: Any, results: Path) -> list[tuple[str, str, int, bool]]:
     return found
 
 
-def plan(results: Path) -> str:
+class Assumed(NamedTuple):
+    """What the plan takes for granted, since nobody measured it here: training images a second of one GPU, prices of a
+    GPU-hour and of a GB-month in any one currency, months that the results are kept."""
+
+    throughput: float = 1000.0
+    gpu_hour: float = 2.0
+    gb_month: float = 0.02
+    months: float = 3.0
+
+
+ASSUMED = Assumed()
+
+
+def plan(results: Path, assumed: Assumed = ASSUMED) -> str:
     """The full profile in numbers: runs, scores and bytes from sheet.FULL and what lies in `results`; GPU-hours and
-    cost are formulas, since the throughput was never measured."""
+    cost from what is assumed, each with the assumption beside it."""
     from types import SimpleNamespace
 
     from blendnet import models
@@ -180,13 +226,16 @@ def plan(results: Path) -> str:
     stimuli = sum(n for _, n in {(name.split("-")[0], n) for name, _, n, _ in found})
     layers = sum(len(models.layers(run.network)) for run in scored)
     images = len(trained) * full.recipe.epochs * full.recipe.epoch_size
+    hours = images / 3600 / assumed.throughput
+    total = layers * stimuli * full.width * 4 / 1e9
     lines = [
         f"runs: {len(trained)} trained, {len(full.untrained_runs())} untrained, {len(full.control_runs())} controls",
         f"areas: {len(found)} (recording and region), {sum(metrics)} with their metrics",
         f"scores: {(len(scored) + 1) * sum(metrics)} ({len(scored)} runs and the pixels)",
         f"training: {images:.3g} images ({full.recipe.epochs} epochs of {full.recipe.epoch_size} in each run)",
-        f"GPU-hours: {images / 3600:.3g} / (images a second on your GPU); not measured: no GPU was available",
-        f"activations: {layers * stimuli * full.width * 4 / 1e9:.0f} GB at most "
+        f"GPU-hours: {hours:.0f}, if one GPU trains on {assumed.throughput:g} images a second, on average of all "
+        "networks (assumed, --throughput; not measured)",
+        f"activations: {total:.0f} GB at most "
         f"({layers} layers of all runs x {stimuli} stimuli x {full.width} columns x 4 bytes)",
     ]
     for kind in ("checkpoints", "predictions", "scores", "inside"):
@@ -195,9 +244,16 @@ def plan(results: Path) -> str:
         if sizes:
             each = f"{min(sizes) / 1e6:.2g} to {max(sizes) / 1e6:.2g} MB a run in {results}"
             lines.append(f"{kind}: {each}; {n} runs: {np.mean(sizes) * n / 1e9:.2g} GB at its mean")
+            total += float(np.mean(sizes)) * n / 1e9
         else:
             lines.append(f"{kind}: not measured, there are none in {results}")
-    return "\n".join([*lines, "cost: GPU-hours x price of a GPU-hour + GB x months x price of a GB-month"])
+    cost = hours * assumed.gpu_hour + total * assumed.months * assumed.gb_month
+    lines += [
+        f"storage: {total:.0f} GB, what was not measured left out",
+        f"cost: {cost:.0f} = {hours:.0f} GPU-hours x {assumed.gpu_hour:g} + {total:.0f} GB x {assumed.months:g} months "
+        f"x {assumed.gb_month:g} (prices assumed: --gpu-hour, --gb-month, --months); CPU-hours of scoring come to it",
+    ]
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -206,22 +262,28 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two sizes of few series: shows that it works, no claim")
     parser.add_argument("--plan", action="store_true", help="print the full sheet in numbers, and measure nothing")
     parser.add_argument("--results", type=Path, default=Path("results/photos"), help="--plan: whose bytes a run")
+    for name, value in ASSUMED._asdict().items():
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=float, default=value, help="--plan: see Assumed (default: %(default)g)")
     parser.add_argument("--points", type=Path, help="keep all points in this file; or, if it is there, read them")
+    parser.add_argument("--limit", type=float, default=LIMIT_S, help="CPU seconds of one point (default: %(default)g)")
+    parser.add_argument("--only", default="*", help="steps of this pattern alone, e.g. 'score *'")
     parser.add_argument("--out", type=Path, default=None, help="also write the table to this markdown file")
     arguments = parser.parse_args()
     if arguments.plan:
-        print(plan(arguments.results))
+        print(plan(arguments.results, Assumed(*(getattr(arguments, name) for name in Assumed._fields))))
         return
     factors = (1, 3) if arguments.quick else FACTORS
-    chosen = [s for s in SERIES if not arguments.quick or (s[0], s[2]) in (("extract", "layers"), ("score pls", "stimuli"))]  # fmt: skip # noqa: E501
+    few = (("extract", "layers"), ("score pls", "stimuli"))
+    chosen = [s for s in SERIES if fnmatch(s[0], arguments.only) and (not arguments.quick or (s[0], s[2]) in few)]
     series = [{"step": s, "base": b, "grows": g, "factors": factors} for s, b, g in chosen]
     if arguments.points and arguments.points.exists():
         points = read_json(arguments.points)
     else:
-        points = measure(series)
+        points = measure(series, arguments.limit)
         if arguments.points:
             write_text(arguments.points, json.dumps(points))
-    text = table(points, factors, arguments.quick)
+    text = table(points, factors, arguments.quick, arguments.limit)
     print(text)
     if arguments.out:
         write_text(arguments.out, text)

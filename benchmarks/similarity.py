@@ -1,6 +1,7 @@
 """Our PLS and ridge against Brain-Score's own metrics: same data, same splits, each side in a process of its own.
 
     python -m benchmarks.similarity [--quick] [--threads N] [--out benchmarks/results/similarity.md]
+    python -m benchmarks.similarity --only joint --features 1000
 
 Full size: 2560 stimuli x 1000 features of variance 1/k x 168 neuroids, 10 splits (MajajHong2015 IT after Brain-Score's
 PCA), and 8192 features, where Brain-Score takes seven minutes; then layers x regions in one call against single calls.
@@ -26,6 +27,7 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "brainscore-vision", "torch")
 FULL = ([(2560, 1000, 168), (2560, 8192, 168)], 10)
 QUICK = ([(320, 200, 20)], 3)
 MANY = [((2560, 1000, 42), 20), ((2560, 1000, 168), 20), ((2560, 8192, 42), 2), ((2560, 8192, 168), 2)]
+PARTS = ("brain-score", "joint", "gpu")
 MANY_QUICK = [((320, 200, 20), 3)]
 
 
@@ -152,14 +154,18 @@ def commit() -> str:
     return f"commit {found[0] or 'unknown'}" + (" with changes in analysis/similarity" if found[1] else "")
 
 
-def table(*, quick: bool, repeats: int, threads: int) -> str:
-    """All tables as markdown, with what they were measured on."""
+def table(
+    *, quick: bool, repeats: int, threads: int, only: tuple[str, ...] = PARTS, features: int | None = None
+) -> str:
+    """The tables as markdown, with what they were measured on; only those of PARTS and of so many features, if asked
+    for."""
     sizes, n_splits = QUICK if quick else FULL
+    sizes = [size for size in sizes if features in (None, size[1])]
+    many = [pair for pair in (MANY_QUICK if quick else MANY) if features in (None, pair[0][1])]
     load = os.getloadavg()[0]
-    return "\n".join(
-        [
-            "# PLS and ridge against Brain-Score" + (" (quick size: no claim)" if quick else ""),
-            "",
+    lines = ["# PLS and ridge against Brain-Score" + (" (quick size: no claim)" if quick else ""), ""]
+    if "brain-score" in only:
+        lines += [
             "Size: stimuli x features x neuroids. CPU s: of all threads together, which other work on the machine "
             "changes less. Memory: MB held at most beyond what was held before the call.",
             "",
@@ -168,26 +174,29 @@ def table(*, quick: bool, repeats: int, threads: int) -> str:
             "|---|---|---|---|---|---|---|---|---|---|---|---|",
             *rows_brain_score(sizes, n_splits, repeats=repeats, threads=threads),
             "",
+        ]
+    if "joint" in only:
+        lines += [
             "## Layers and regions in one call",
             "",
             "| metric | layers x regions, size | single calls, s | one call, s | of it | of its CPU s | single, MB "
             "| one call, MB |",
             "|---|---|---|---|---|---|---|---|",
-            *rows_many(MANY_QUICK if quick else MANY, n_splits, threads=threads),
-            "",
-            "## On a GPU",
-            "",
-            *rows_cuda(sizes, n_splits, repeats=repeats, threads=threads),
-            "",
-            f"{n_splits} splits; ridge with Brain-Score's penalty of 1 where none is chosen. Median of {repeats} runs "
-            "of ours after one that is not counted, one run of Brain-Score's and of many calls; each side in a process "
-            f"of its own. {processor()}, {threads} threads, load at the start {load:.1f}, Python "
-            f"{platform.python_version()}, " + ", ".join(f"{p} {version(p)}" for p in PACKAGES) + f", {commit()}.",
-            "Features: variances 1/k; half of the response variance is driven by them. Made by `python -m "
-            "benchmarks.similarity`.",
+            *rows_many(many, n_splits, threads=threads),
             "",
         ]
-    )
+    if "gpu" in only:
+        lines += ["## On a GPU", "", *rows_cuda(sizes, n_splits, repeats=repeats, threads=threads), ""]
+    lines += [
+        f"{n_splits} splits; ridge with Brain-Score's penalty of 1 where none is chosen. Median of {repeats} runs "
+        "of ours after one that is not counted, one run of Brain-Score's and of many calls; each side in a process "
+        f"of its own. {processor()}, {threads} threads, load at the start {load:.1f}, Python "
+        f"{platform.python_version()}, " + ", ".join(f"{p} {version(p)}" for p in PACKAGES) + f", {commit()}.",
+        "Features: variances 1/k; half of the response variance is driven by them. Made by `python -m "
+        "benchmarks.similarity`.",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
@@ -196,8 +205,14 @@ if __name__ == "__main__":
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads of the linear algebra")
     parser.add_argument("--repeats", type=int, default=3, help="runs of ours, of which the median counts")
     parser.add_argument("--out", type=Path, default=None, help="also write the tables to this markdown file")
+    parser.add_argument("--only", choices=PARTS, help="one of the tables, to look at and not to keep")
+    parser.add_argument("--features", type=int, default=None, help="only the sizes with so many, e.g. 8192")
     given = parser.parse_args()
-    found = table(quick=given.quick, repeats=given.repeats, threads=given.threads)
+    partial = given.only is not None or given.features is not None
+    if given.out and partial:
+        parser.error("--out takes whole tables: leave out --only and --features, or --out")
+    parts = PARTS if given.only is None else (given.only,)
+    found = table(quick=given.quick, repeats=given.repeats, threads=given.threads, only=parts, features=given.features)
     print(found)
     if given.out:
         write_text(given.out, found)

@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from mmap import MADV_DONTNEED
 from pathlib import Path
 from typing import Any
 
@@ -130,12 +131,15 @@ def extract(
     was_training = model.training
     model = model.to(device).eval()
     matrices: dict[str, torch.Tensor | None] = {}
+    by_size: dict[int, torch.Tensor | None] = {}
 
     def reduce(layer: str, output: torch.Tensor) -> torch.Tensor:
         if layer not in matrices:
             d = output[0].numel()
-            matrix = sparse_projection(d, width, seed)
-            matrices[layer] = None if matrix is None else matrix.to(device)
+            if d not in by_size:  # layers of one size have one projection: held once, not once a layer
+                matrix = sparse_projection(d, width, seed)
+                by_size[d] = None if matrix is None else matrix.to(device)
+            matrices[layer] = by_size[d]
         return project(output, matrices[layer])
 
     _forecast(say, model, layers, images, n, width, device, folder)
@@ -158,6 +162,8 @@ def extract(
                 if layer not in arrays:
                     arrays[layer] = _array(partial, layer, n, values.shape[1], new=start == 0)
                 arrays[layer][first:stop] = values
+                # The rows go to the file's cache; mapped, they would count as this process's.
+                arrays[layer]._mmap.madvise(MADV_DONTNEED)  # type: ignore[attr-defined]
             # Progress is recorded only after the rows are on disk: a kill can repeat a batch, never skip one.
             if stop == n or (first // batch_size) % 8 == 7:
                 for array in arrays.values():
@@ -246,7 +252,7 @@ def load_layer(folder: Path, layer: str) -> np.ndarray:
     check(path, "blendnet doctor --repair removes it, then extract again")  # enters no number
     try:
         return np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise BlendnetError(f"{path} is damaged ({error}); extract again with --force") from error
 
 

@@ -1,5 +1,6 @@
 """Files that changed after they were written: hashes beside them, and one worker at a time in a folder of files."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from pathlib import Path
@@ -10,6 +11,8 @@ from blendnet.errors import BlendnetError
 from blendnet.files import read_json, sha256_file, write_json
 
 SEAL = "sha256.json"
+_PAGE_HEAD = "<!-- the sha256 of all bytes before the last line is in that line -->"
+_PAGE_END = "<!-- sha256 {} -->\n"
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -50,6 +53,36 @@ def check(path: Path, what_to_do: str, known: Mapping[str, str | None] | None = 
         raise BlendnetError(
             f"{path} changed after it was written (sha256 {found[:12]}…, not {wanted[:12]}…); {what_to_do}"
         )
+
+
+def sealed_page(text: str) -> str:
+    """An HTML page that carries the hash of its own bytes in a comment at its end: one file that can be sent on and
+    still be checked. A comment after its first line says that there is a hash, so that no single damage hides both."""
+    first, _, rest = text.partition("\n")
+    page = f"{first}\n{_PAGE_HEAD}\n{rest.rstrip()}\n"
+    return page + _PAGE_END.format(hashlib.sha256(page.encode()).hexdigest())
+
+
+def page_has_seal(path: Path) -> bool:
+    """Whether a page was written with a hash; an older version's was not. Either mark of the two is enough."""
+    content = path.read_bytes()
+    # What stands before the hash, and what stands after it: a bit that turned over spares one of them.
+    begin, _, end = _PAGE_END.encode().partition(b"{}")
+    return _PAGE_HEAD.encode() in content[:500] or begin in content[-500:] or content.endswith(end)
+
+
+def check_page(path: Path) -> None:
+    """Raise BlendnetError, one line, where an HTML page is not, or no longer, what `sealed_page` made. A page of an
+    older version, without a hash, passes if it has its end."""
+    content = path.read_bytes()
+    if not page_has_seal(path):
+        if not content.rstrip().endswith(b"</html>"):
+            raise BlendnetError(f"{path} is cut short (no </html> at its end)")
+        return
+    n = len(_PAGE_END.format("0" * 64))
+    found = hashlib.sha256(content[:-n]).hexdigest()
+    if content[-n:] != _PAGE_END.format(found).encode():
+        raise BlendnetError(f"{path} changed after it was written (the sha256 at its end is not that of the page)")
 
 
 def one_at_a_time(work: Callable[Concatenate[Path, P], R]) -> Callable[Concatenate[Path, P], R]:

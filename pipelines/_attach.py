@@ -9,7 +9,7 @@ from pathlib import Path
 
 from blendnet.errors import BlendnetError
 from blendnet.files import make_folder, read_json, write_json
-from pipelines import _follow, _slurm
+from pipelines import _follow, _slurm, _units
 from pipelines._job import Unit
 from pipelines.context import Context, say
 from pipelines.resources import Resources
@@ -38,7 +38,7 @@ def by_slurm(
         queued = _slurm.queue()
         if queued is None:
             raise BlendnetError("SLURM does not answer (squeue failed); try again when it does")
-        new = [unit for unit in units if found.get(unit.run, {}).get("job") not in queued]
+        new = [unit for unit in units if not _units.in_flight(results, verb, unit.run, found.get(unit.run, {}), queued)]
         if len(new) < len(units):
             say(f"[{verb}] {len(units) - len(new)} of them are queued or running already: attached")
         if new:
@@ -84,5 +84,5 @@ class _Asking:
             state, reason = queued[job]
             if state == "PENDING" and reason not in (*_slurm.ORDINARY, *self.said):
                 self.said.add(reason)
-                say(f"[{self.verb}] job {job} waits: {reason}")
+                say(f"[{self.verb}] job {job} waits: {_slurm.waits(reason)}")
         return {run: _slurm.ending(self.jobs[run]) for run, t in self.gone.items() if now - t >= self.pace.note}

@@ -18,13 +18,25 @@ WAITING = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT",
 ORDINARY = ("", "None", "Resources", "Priority", "BeginTime", "Dependency", "JobArrayTaskLimit", "Cleaning")
 ADVICE = {
     "OUT_OF_MEMORY": "raise --slurm mem_gb",
-    "TIMEOUT": "raise --slurm minutes or signal_s, so that the job can be told before its end",
+    "TIMEOUT": "killed at its limit without having been heard; the same command goes on from what it has saved, and "
+    "--slurm signal_s tells the next one earlier, minutes gives it longer",
     "DEADLINE": "raise --slurm minutes",
     "CANCELLED": "somebody cancelled it; the same command submits it again",
     "NODE_FAIL": "the same command submits it again",
     "BOOT_FAIL": "the same command submits it again",
     "PREEMPTED": "the same command submits it again",
 }
+# What sbatch refuses, by a part of its line, and what to do; {asked}: what the job asked for.
+REFUSALS = {
+    "Requested node configuration is not available": "no node of the partition has {asked}; ask for less, name another "
+    "partition, or --device cpu for no GPU",
+    "Invalid generic resource": "this cluster has no such GPU ({asked}); sinfo -o '%P %G' lists what it has, "
+    "--device cpu asks for none",
+    "Invalid feature": "no node has {asked}; sinfo -o '%P %f' lists what nodes have",
+}
+# Reasons to wait that no waiting ends.
+FOR_EVER = "nothing of the partition fits; scancel the jobs and lower --slurm cpus, gpus, mem_gb, nodes or minutes"
+HOPELESS = ("PartitionConfig", "PartitionNodeLimit", "PartitionTimeLimit", "BadConstraints")
 
 
 def check() -> None:
@@ -55,10 +67,26 @@ def submit(units: Sequence[Unit], asked: Resources, folder: Path) -> dict[str, s
         try:
             submitted = executor.submit_array(part)
         except (FailedJobError, FailedSubmissionError, OSError) as error:
-            lines = [line for line in str(error).splitlines() if "error:" in line] or str(error).splitlines() or [""]
-            raise BlendnetError(f"sbatch refused the jobs: {lines[0]}; put it right with --slurm KEY=VALUE") from error
+            raise BlendnetError(_refused(str(error), asked)) from error
         jobs |= {unit.run: job.job_id for unit, job in zip(part, submitted)}
     return jobs
+
+
+def _refused(said: str, asked: Resources) -> str:
+    """One line on a refusal: sbatch's own, and what to do."""
+    lines = [line.strip() for line in said.splitlines() if "error:" in line] or said.splitlines() or [""]
+    for known, advice in REFUSALS.items():
+        line = next((line for line in lines if known in line), None)
+        if line is not None:
+            keys = ("gpus", "gres", "constraint", "nodelist", "cpus", "mem_gb", "nodes", "partition")
+            words = ", ".join(f"{key}={getattr(asked, key)}" for key in keys if getattr(asked, key))
+            return f"sbatch refused the jobs: {line}: {advice.format(asked=words)}"
+    return f"sbatch refused the jobs: {lines[0]}; put it right with --slurm KEY=VALUE"
+
+
+def waits(reason: str) -> str:
+    """SLURM's reason why a job waits, with what to do where it would wait for ever."""
+    return f"{reason} ({FOR_EVER})" if reason in HOPELESS else reason
 
 
 def log_path(folder: Path, job: str) -> Path:

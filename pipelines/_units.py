@@ -5,6 +5,7 @@ reads the notes of hundreds of units.
 """
 
 import contextlib
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +82,12 @@ def is_done(results: Path, verb: str, run: str, basis: str) -> bool:
 def rests_on(results: Path, verb: str, run: str) -> str:
     """Hash of the state of what the unit's own verb reads of its run."""
     return sha256_of([state_of(results, other, run) for other in RESTS_ON[verb]])
+
+
+def in_flight(results: Path, verb: str, run: str, about: dict[str, str], queued: Container[str]) -> bool:
+    """Will the job still do this unit? about: its number and token, as they are written down; queued: what SLURM lists.
+    Not where the unit has said its last word: SLURM may list its job for a minute more (srun waits for its messages),
+    and that word may be of what has changed since."""
+    note = read_note(results, verb, run)
+    over = note.get("token") == about.get("token") and note.get("status") in ("done", "failed")
+    return about.get("job", "") in queued and not over

@@ -1,6 +1,7 @@
 """scores and accuracy -> correlation.csv, twins.csv, effects.csv, relation.csv, mixed.csv. No torch."""
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,9 @@ def correlate(profile: Profile, results: Path) -> None:
 def read_outcomes(results: Path, accuracy: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
     """{run: {'blended': frame, 'regular': frame}} (effects.correct), of the runs whose predictions give the very counts
     of accuracy.csv; a run whose predictions give others is left out, in one line."""
-    found, stale = {}, []
+    found: dict[str, dict[str, pd.DataFrame]] = {}
+    first: dict[str, pd.DataFrame] = {}
+    stale = []
     for run, rows in accuracy.groupby("run", sort=True):
         paths = {test: results / "predictions" / str(run) / f"{test}.csv" for test in _TESTS}
         if not all(path.exists() for path in paths.values()):
@@ -62,11 +65,22 @@ def read_outcomes(results: Path, accuracy: pd.DataFrame) -> dict[str, dict[str, 
         frames = {test: predictions.read(path) for test, path in paths.items()}
         about = {name: rows[name].iloc[0] for name in _ABOUT}
         if _counts(rates.aggregate(frames.values(), about)) == _counts(rows[rows["test"].isin(_TESTS)]):
-            found[str(run)] = {test: effects.correct(frame) for test, frame in frames.items()}
+            found[str(run)] = {test: _like(effects.correct(frame), first, test) for test, frame in frames.items()}
+            first = first or found[str(run)]
         else:
             stale.append(str(run))
     _say_left_out("predictions that are not those of accuracy.csv", stale, "run blendnet predict")
     return found
+
+
+def _like(outcomes: pd.DataFrame, first: dict[str, pd.DataFrame], test: str) -> pd.DataFrame:
+    """The same table; what it says of the images themselves is that of the first run's where it is equal, so that the
+    names of thousands of images are held once and not once a run."""
+    if test in first and len(first[test]) == len(outcomes):
+        for name in outcomes.columns.difference(["correct"]):
+            if name in first[test] and outcomes[name].equals(first[test][name]):
+                outcomes[name] = first[test][name]
+    return outcomes
 
 
 def _counts(accuracy: pd.DataFrame) -> dict[tuple, tuple[int, int]]:
@@ -74,12 +88,37 @@ def _counts(accuracy: pd.DataFrame) -> dict[tuple, tuple[int, int]]:
     return dict(zip(keys, zip(accuracy["k"].astype(int), accuracy["n"].astype(int))))
 
 
-def read_samples(results: Path, scores: pd.DataFrame) -> dict[tuple[str, str, str, str], np.ndarray]:
-    """{(run, recording, region, metric): (n_boot,)}, the score in each resample; NaN where one has no score.
+class Samples(Mapping[tuple[str, str, str, str], np.ndarray]):
+    """{(run, recording, region, metric): (n_boot,)} the score in each resample, NaN where one has no score. Of one
+    recording, region and metric at a time: asked for another they are read anew, so that a study of many metrics and
+    areas holds the resamples of one."""
+
+    def __init__(self, paths: dict[tuple[str, str, str, str], Path]) -> None:
+        self._paths = paths
+        self._what: tuple[str, ...] = ()
+        self._held: dict[str, np.ndarray] = {}
+
+    def __getitem__(self, key: tuple[str, str, str, str]) -> np.ndarray:
+        run, *what = key
+        if tuple(what) != self._what:
+            self._what, self._held = tuple(what), {}
+        if run not in self._held:
+            self._held[run] = np.array(read_json(self._paths[key])["samples"], dtype=float)  # None becomes NaN
+        return self._held[run]
+
+    def __iter__(self) -> Iterator[tuple[str, str, str, str]]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
+def read_samples(results: Path, scores: pd.DataFrame) -> Samples:
+    """The score in each resample, by run, recording, region and metric.
 
     From the pieces that hold the scores of scores.csv and were resampled alike for all runs; what others there are is
     said in one line and left out."""
-    found: dict[tuple[str, str, str, str], np.ndarray] = {}
+    found: dict[tuple[str, str, str, str], Path] = {}
     alike: dict[tuple[str, str, str], str] = {}
     stale = []
     rows = scores[scores["kind"].isin(("network", "untrained"))]
@@ -89,16 +128,15 @@ def read_samples(results: Path, scores: pd.DataFrame) -> dict[tuple[str, str, st
         if not path.exists():
             continue
         piece = read_json(path)
-        samples = piece.get("samples")
-        if not samples:
+        if not piece.get("samples"):
             continue
         shared = json.dumps({k: v for k, v in piece["key"].items() if k not in _OWN}, sort_keys=True)
         if not _holds(piece, row) or alike.setdefault(what, shared) != shared:
             stale.append(f"{row['run']}/{path.stem}")
             continue
-        found[(str(row["run"]), *what)] = np.array(samples, dtype=float)  # None becomes NaN
+        found[(str(row["run"]), *what)] = path
     _say_left_out("score samples that are not those of scores.csv", stale, "run blendnet score")
-    return found
+    return Samples(found)
 
 
 def _holds(piece: dict[str, Any], row: dict[str, Any]) -> bool:

@@ -40,9 +40,10 @@ LESIONS = ("", "attention")
 NOT_LESIONED = ("none", "self")
 CODE = (
     "pipelines/_inside.py", "analysis/superposition.py", "analysis/decoding_layers.py", "analysis/stats/accuracy.py",
-    "blendnet/attention_maps.py", "blendnet/activations.py", "blendnet/projection.py", "blendnet/data/manifest.py",
-    "blendnet/data/mixing.py", "blendnet/training/augment.py",
+    "blendnet/activations.py", "blendnet/projection.py", "blendnet/data/manifest.py", "blendnet/data/mixing.py",
+    "blendnet/training/augment.py",
 )  # fmt: skip
+MAPS_CODE = ("blendnet/attention_maps.py", "blendnet/attention/_explicit.py")  # of the maps, and of nothing else
 Pieces = dict[str, dict[str, Any]]
 
 
@@ -82,7 +83,7 @@ def _piece(
         chosen = middle.iloc[np.linspace(0, len(middle) - 1, N_MAPS).round().astype(int)]
         rows = _inside.map_rows(model, material.photos, chosen, device=device)
         if not rows:
-            say(f"  no attention map: {run.attention!r} has no weights from place to place")
+            say(f"  no attention map: {run.attention!r} gives no place more or less than another")
         return {"attention_maps": rows}
     lesion = "attention" if name == "attention" else ""
     if lesion:
@@ -157,7 +158,8 @@ def _keys(context: Context, run: Run, material: _inside.Material) -> Pieces:
         found["attention"] = key | {"lesion": "attention", "readout": readout}
     # One network of each kind is enough to look at: seeds differ, and a mean over them would blur the maps.
     if run.attention != "none" and run.seed == min(profile.seeds):
-        found["maps"] = key | {"n_maps": N_MAPS}
+        code = code_version(*CODE, *MAPS_CODE, *networks.source(context, run))
+        found["maps"] = key | {"n_maps": N_MAPS, "code": code}
     return found
 
 

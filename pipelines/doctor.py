@@ -82,6 +82,9 @@ def products(results: Path) -> Iterator[Product]:
             yield Product(path, f"{verb} --only {path.parent.name}", _json(path), sealed=_has_seal(path))
     yield from _tables(results / "tables")
     yield from _figures(results / "figures")
+    page = results / "report.html"
+    if page.exists():
+        yield Product(page, "report", _raised(integrity.check_page, page), sealed=integrity.page_has_seal(page))
 
 
 def _checkpoint(folder: Path) -> Iterator[Product]:

@@ -40,6 +40,9 @@ def draw(profile: Profile, results: Path) -> None:
     paths = figures.draw_all(tables_, folder, profile.name)
     for path in paths:
         print(f"  {path}", flush=True)
+    missed = [name + (f" ({why})" if why else "") for name, why in figures.not_drawable(tables_).items()]
+    if missed:
+        print(f"  not drawn, since the tables have nothing for it: {', '.join(missed)}", flush=True)
     for old in sorted({folder / f"{name}.{kind}" for name in figures.names() for kind in figures.FORMATS} - {*paths}):
         old.unlink(missing_ok=True)
     files = {path.name: sha256_file(path) for path in paths}

@@ -9,6 +9,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from analysis import tables
 from blendnet import checkpoint
 from blendnet.errors import BlendnetError
 from blendnet.files import read_json, sha256_file, write_json
@@ -38,6 +39,7 @@ def collect(context: Context) -> dict[str, Any]:
     return {
         "surroundings": checkpoint.surroundings(context.torch_device()) | {
             "packages": _versions(), "system": f"{platform.system()} {platform.machine()}", "cores": os.cpu_count(),
+            "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
             "code": code_version("blendnet", "analysis", "pipelines"),
         },
         "lock_sha256": sha256_file(lock) if lock.exists() else "not found",
@@ -89,7 +91,8 @@ def _photographs(context: Context, trained: dict[str, Any]) -> dict[str, list[st
 
 
 def recordings_of(context: Context) -> dict[str, Any]:
-    """What the profile's recordings are, where they can be read here."""
+    """What the profile's recordings are, where they can be read here, and the hash of all that scores were made with:
+    also of invented responses, and of what is not here any more."""
     from pipelines.recordings import load_one
 
     found: dict[str, dict[str, Any]] = {}
@@ -107,7 +110,23 @@ def recordings_of(context: Context) -> dict[str, Any]:
                 "window_ms": list(r.window_ms) if r.window_ms else "not published",
                 "degrees": r.stimuli.degrees if r.stimuli.degrees is not None else "not published",
             }  # fmt: skip
+    for name, digests in _scored(context).items():
+        entry = found.setdefault(name, {"sha256": digests[0]} if len(digests) == 1 else {})
+        if entry.get("sha256") is None or digests != [entry["sha256"]]:
+            entry["scored_with_sha256"] = digests
     return found
+
+
+def _scored(context: Context) -> dict[str, list[str]]:
+    """{'recording region': hashes of the responses that its scores rest on, sorted}; of tables that are there."""
+    path = context.tables / "scores.csv"
+    if not path.exists():
+        return {}
+    rows = tables.read(path, "scores", context.profile.name)[["recording", "region", "recording_sha256"]]
+    found: dict[str, set[str]] = {}
+    for recording, region, digest in rows.drop_duplicates().itertuples(index=False):
+        found.setdefault(f"{recording} {region}", set()).add(str(digest))
+    return {name: sorted(digests) for name, digests in sorted(found.items())}
 
 
 def _root() -> Path:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis import figures
 from analysis import report as page
+from blendnet import integrity
 from blendnet.files import read_json, write_text
 from pipelines import plan
 from pipelines.draw import drawn, read_tables
@@ -26,7 +27,8 @@ def settings(profile: Profile, results: Path | None = None) -> dict[str, Any]:
 
 
 def report(profile: Profile, results: Path) -> None:
-    """Write results/<profile>/report.html; figures that were not drawn from these very tables are drawn anew."""
+    """Write results/<profile>/report.html, with a hash of itself for `blendnet doctor`; figures that were not drawn
+    from these very tables are drawn anew."""
     tables = dict(read_tables(profile, results))
     control = results / "tables" / "source_control.csv"
     if control.exists():
@@ -38,7 +40,7 @@ def report(profile: Profile, results: Path) -> None:
     provenance_file = results / "tables" / "provenance.json"
     provenance = read_json(provenance_file) if provenance_file.exists() else {}
     text = page.build(tables, pictures, settings(profile, results), provenance, f"blendnet: {profile.name}")
-    write_text(results / "report.html", text)
+    write_text(results / "report.html", integrity.sealed_page(text))
     print(f"  {results / 'report.html'}", flush=True)
     for line in planted_lines(tables["scores"], settings(profile)):
         print(line, flush=True)

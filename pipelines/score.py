@@ -1,10 +1,10 @@
 """activations -> scores.csv and layers.csv: commit a layer on half A of the stimuli, report it on half B."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from analysis import tables
 from analysis.stats.layers import REGRESSIONS
@@ -52,7 +52,63 @@ def metrics_for(context: Context, recording: Recording) -> tuple[str, ...]:
     return chosen
 
 
-def inputs(context: Context, run: Run | None, recording: Recording) -> tuple[dict[str, np.ndarray], str, str]:
+class Layers(Mapping[str, np.ndarray]):
+    """{layer: features (n_stimuli, width)} of a stored extraction, each read when it is asked for and not kept, so that
+    scoring holds one layer however many there are.
+
+    folder: the extraction; layers: in their order; order: integer (n_stimuli,), rows of the stored arrays; stamp:
+    _stamp of its key when that was read; again: the end of the line of an error. Raises BlendnetError for a layer that
+    is damaged (its hash is compared at the first reading), that is no finite float32 of so many stimuli, or where the
+    extraction was made anew since: one score must not rest on two of them.
+    """
+
+    def __init__(self, folder: Path, layers: Sequence[str], order: np.ndarray, stamp: tuple[int, ...], again: str):
+        self._folder, self._layers, self._order, self._again = folder, tuple(layers), order, again
+        self._as_stored = np.array_equal(order, np.arange(len(order)))
+        self._stamp = stamp
+        self._checked: set[str] = set()
+
+    def __getitem__(self, layer: str) -> np.ndarray:
+        if layer not in self._layers:
+            raise KeyError(layer)
+        path, first = self._folder / f"{layer}.npy", layer not in self._checked
+        found = activations.load_layer(self._folder, layer) if first else _read(path)
+        if _stamp(self._folder / activations.KEY) != self._stamp:
+            raise BlendnetError(f"{self._folder} was extracted anew while it was scored; run blendnet score again")
+        n = len(self._order)
+        right = found.ndim == 2 and len(found) == n and found.dtype == np.float32
+        if not right or (first and not np.isfinite(found).all()):
+            raise BlendnetError(
+                f"{path} is {found.dtype} of shape {found.shape}, not finite float32 numbers of "
+                f"{n} stimuli; {self._again} --force"
+            )
+        self._checked.add(layer)
+        return found if self._as_stored else found[self._order]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layers)
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What says that a file is still the same one; empty where there is none."""
+    try:
+        about = path.stat()
+    except OSError:
+        return ()
+    return about.st_ino, about.st_size, about.st_mtime_ns
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise BlendnetError(f"{path} changed while it was scored ({error}); run blendnet score again") from error
+
+
+def inputs(context: Context, run: Run | None, recording: Recording) -> tuple[Mapping[str, np.ndarray], str, str]:
     """{layer: features (n_stimuli, width)} in the recording's order, the hash of their key, the hash of the weights.
 
     Activations that are missing, or rest on other weights, stimuli or settings than the sheet's, are refused.
@@ -64,6 +120,7 @@ def inputs(context: Context, run: Run | None, recording: Recording) -> tuple[dic
     folder = extract.folder(context, run, recording.stimuli)
     if not activations.is_stored(folder):
         raise BlendnetError(f"{run.id} has no activations on {recording.stimuli.name}; {again}")
+    stamp = _stamp(folder / activations.KEY)
     stored = read_json(folder / activations.KEY)
     if not isinstance(stored, dict) or not {"key", "sha256", "stimulus_id"} <= set(stored):
         raise BlendnetError(f"{folder / activations.KEY} is no key of activations; {again}")
@@ -71,15 +128,7 @@ def inputs(context: Context, run: Run | None, recording: Recording) -> tuple[dic
     if differs:
         raise BlendnetError(f"the activations of {run.id} on {recording.stimuli.name} are old ({differs[0]}); {again}")
     order = assembly.match(recording.stimuli.ids, stored["stimulus_id"])
-    xs = {}
-    for layer in models.layers(run.network):
-        found = activations.load_layer(folder, layer)
-        if found.ndim != 2 or len(found) != len(order) or found.dtype != np.float32 or not np.isfinite(found).all():
-            raise BlendnetError(
-                f"{folder / layer}.npy is {found.dtype} of shape {found.shape}, not finite float32 numbers of "
-                f"{len(order)} stimuli; {again} --force"
-            )
-        xs[layer] = found[order]
+    xs = Layers(folder, models.layers(run.network), order, stamp, again)
     return xs, stored["sha256"], networks.weights(context, run)
 
 
@@ -160,8 +209,8 @@ def _belongs(context: Context, piece: dict[str, Any], names: set[str]) -> bool:
     return all(r["region"] in design.layers and r["planted_layer"] in made_from for r in piece["scores"])
 
 
-def read_piece(path: Path) -> dict[str, Any]:
-    """A stored score; one that is none, or whose scores are no numbers of a score's range, is one clear line."""
+def read_piece(path: Path, *, judged: bool = True) -> dict[str, Any]:
+    """A stored score; one that is none, or (if judged) whose scores are no numbers of a score's range, is one line."""
     piece, again = read_json(path), "delete it and score again"
     if not isinstance(piece, dict) or not isinstance(piece.get("key"), dict) or "recording_name" not in piece["key"]:
         raise BlendnetError(f"{path} is no stored score; {again}")
@@ -169,11 +218,18 @@ def read_piece(path: Path) -> dict[str, Any]:
         rows = piece.get(kind)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise BlendnetError(f"{path} holds no rows of {kind}; {again}")
-        try:
-            tables.from_rows(rows, kind)
-        except BlendnetError as error:
-            raise BlendnetError(f"{path}: {str(error).removesuffix('; make the table again')}; {again}") from error
+    if judged:
+        _judge(path, piece)
     return piece
+
+
+def _judge(path: Path, piece: dict[str, Any]) -> None:
+    for kind in ("scores", "layers"):
+        try:
+            tables.from_rows(piece[kind], kind)
+        except BlendnetError as error:
+            said = str(error).removesuffix("; make the table again")
+            raise BlendnetError(f"{path}: {said}; delete it and score again") from error
 
 
 def gather(context: Context) -> None:
@@ -181,10 +237,10 @@ def gather(context: Context) -> None:
     names = [r.id for r in context.profile.scored_runs()] + [extract.PIXELS]
     wanted = {metric: settings_of(context, metric) for metric in context.profile.metrics}
     asked = recordings.names(context)
-    pieces, old, there = [], [], set()
+    pieces, paths, old, there = [], [], [], set()
     for name in names:
         for path in sorted(context.folder("scores", name).glob("*.json")):
-            piece = read_piece(path)
+            piece = read_piece(path, judged=False)
             if not _belongs(context, piece, {*asked, *context.profile.recordings}):
                 continue
             own = wanted.get(piece["key"].get("metric", ""))
@@ -192,12 +248,21 @@ def gather(context: Context) -> None:
                 old.append(f"{name}/{path.stem}")
                 continue
             pieces.append(piece)
+            paths.append(path)
             there.add(name)
     if not pieces:
         raise BlendnetError("no network of this profile has been scored; run blendnet score without --only")
-    for kind in ("scores", "layers"):
-        rows = [row for piece in pieces for row in piece[kind]]
-        tables.write(pd.DataFrame(rows), context.tables / f"{kind}.csv")
+    try:  # all at once: a table a piece takes longer than the scoring of a small profile
+        made = {
+            kind: tables.from_rows([row for piece in pieces for row in piece[kind]], kind)
+            for kind in ("scores", "layers")
+        }
+    except BlendnetError:
+        for path, piece in zip(paths, pieces):
+            _judge(path, piece)  # which names the file
+        raise
+    for kind, table in made.items():
+        tables.write(table, context.tables / f"{kind}.csv")
     provenance.write(context)
     missing = [n for n in names if n not in there]
     say(f"  scores.csv: {sum(len(p['scores']) for p in pieces)} rows of {len(there)} networks")

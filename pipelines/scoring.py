@@ -1,6 +1,7 @@
 """One piece of scores.csv and layers.csv: a run, a recording, a metric. Pure: reads and writes nothing."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def is_brain_score(recording: Recording) -> bool:
 
 
 def compute(
-    context: Context, run: Run | None, recording: Recording, xs: dict[str, np.ndarray], metric: str
+    context: Context, run: Run | None, recording: Recording, xs: Mapping[str, np.ndarray], metric: str
 ) -> dict[str, Any]:
     """Rows of scores.csv and layers.csv for one run, recording and metric, and the score in every resample (the same
     stimuli and neuroids for every network, so that the samples of twins are paired); pure: reads and writes nothing."""

@@ -76,12 +76,12 @@ def _states(
         failed = note.get("status") in ("failed", "stopped") and made < _written(results, verb, run)
         if about is not None and not locks.dead(lock, about):
             found[run] = {"state": "running", "where": locks.owner(lock)}
-        elif job in queued:
+        elif _units.in_flight(results, verb, run, book.get(run, {}), queued):
             state, reason = queued[job]
             waits = state in _slurm.WAITING
             found[run] = {"state": "queued" if waits else "running", "job": job, "slurm": state}
             if waits and reason not in _slurm.ORDINARY:
-                found[run]["reason"] = reason
+                found[run]["reason"] = _slurm.waits(reason)
         elif failed:
             why = note.get("error") or "stopped before its end; the same command goes on"
             found[run] = {"state": "failed", "error": why, "job": note.get("job", ""), "host": note.get("host", "")}

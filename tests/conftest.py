@@ -1,7 +1,10 @@
-"""What all tests share: one thread, no network, and the real data where it lies."""
+"""What all tests share: one thread, no network, the real data where it lies, and a process that no file alters."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +12,28 @@ os.environ.setdefault("BS_INSTALL_DEPENDENCIES", "no")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 ROOT = Path(__file__).resolve().parent.parent
+# What the program and its tests read of the environment; libraries set names of their own when they are imported.
+READ = ("BLENDNET_", "SLURM_", "OMP_", "CUDA_", "AWS_", "BRAINIO_", "TORCHINDUCTOR_")
+NAMES = ("RESULTS", "WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "HOME", "PATH", "PYTHONPATH",
+         "EPOCHS", "BS_INSTALL_DEPENDENCIES")  # fmt: skip
+
+# Seconds that the long files take on one core, roughly. `make test` gives whole files to its workers: the longest go
+# first, so that in the end no worker waits for another's. The others follow in their own order.
+SECONDS = {
+    "test_faults.py": 150, "test_oracle.py": 130, "test_executor_slurm.py": 120, "test_concurrency.py": 85,
+    "test_figures.py": 70, "test_pipeline.py": 65, "test_training_options.py": 65, "test_models.py": 60,
+    "test_docs.py": 60, "test_pipeline_options.py": 55, "test_bad_inputs_table.py": 55, "test_calibration.py": 50,
+    "test_brainscore_model.py": 45, "test_notebooks_run.py": 44, "test_stats_hierarchical.py": 43,
+    "test_distributed.py": 40, "test_determinism.py": 40, "test_positive_control.py": 38, "test_executor.py": 37,
+    "test_brainscore_export.py": 35, "test_report_browser.py": 30, "test_fuzz.py": 30, "test_fuzz_strangers.py": 30,
+    "test_dissect.py": 20, "test_photoset.py": 20, "test_trackers.py": 20, "test_brainscore_recordings.py": 15,
+    "test_attention_paths.py": 12, "test_similarity_rsa_bootstrap.py": 11, "test_stats_effects.py": 10,
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; within a file, and among those not named, the order stays."""
+    items.sort(key=lambda item: -SECONDS.get(item.path.name, 0))
 
 
 def _data_root() -> Path | None:
@@ -25,6 +50,39 @@ def data_root() -> Path:
     if root is None:
         pytest.skip("no real data: set BLENDNET_DATA or put it at ../shared/data")
     return root
+
+
+def process_state() -> dict[str, Any]:
+    """What one test file could leave behind for the next: folder, environment, threads, the sheet, figures, types."""
+    found: dict[str, Any] = {"working folder": os.getcwd()}
+    found |= {f"${k}": v for k, v in os.environ.items() if k.startswith(READ) or k in NAMES}
+    if torch := sys.modules.get("torch"):
+        found["torch threads"] = torch.get_num_threads()
+        found["torch default dtype"] = str(torch.get_default_dtype())
+        found["deterministic algorithms"] = torch.are_deterministic_algorithms_enabled()
+        found["gradients"] = torch.is_grad_enabled()
+    if sheet := sys.modules.get("pipelines.sheet"):
+        found |= {f"profile {name}": profile for name, profile in sheet.PROFILES.items()}
+    if figures := sys.modules.get("analysis.figures"):
+        found["figures.names"] = figures.names
+    return found
+
+
+def altered(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Names whose value was changed or removed; what was not there before is new where it is an environment's."""
+    return sorted(
+        name for name in {*before, *after}
+        if before.get(name) != after.get(name) and (name in before or name.startswith("$"))
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unaltered_process() -> Iterator[None]:
+    """No test file leaves the process other than it was: the next in this worker would fail, or pass, for it."""
+    before = process_state()
+    yield
+    left = altered(before, process_state())
+    assert left == [], f"this file left altered: {left}"
 
 
 def one_line(error: pytest.ExceptionInfo, *words: str) -> None:

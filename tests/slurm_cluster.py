@@ -1,9 +1,11 @@
 """A real SLURM of one or two nodes on this machine, for tests: munged, slurmctld and slurmd on loopback, in a folder of
-their own, with ports and a munge socket of their own; all are ended in the end.
+their own, with ports and a munge socket of their own; all are ended in the end. Jobs of the partition 'urgent' preempt
+those of 'main'.
 
     python -m tests.slurm_cluster sinfo        # a command inside a cluster
 
-The nodes are daemons of one host: that SLURM knows two does not make the machine faster.
+The nodes are daemons of one host: that SLURM knows two does not make the machine faster. Their GPUs are devices that
+every machine has, which SLURM counts, gives to jobs and names to them as it does with real ones.
 """
 
 import os
@@ -51,8 +53,13 @@ InactiveLimit=0
 JobCompType=jobcomp/none
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO PriorityTier=1
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP OverSubscribe=NO PriorityTier=9 PreemptMode=OFF
 """
+# What stands for GPUs: SLURM wants character devices, and does nothing with them here.
+GPUS = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random")
 
 
 class CannotStartError(Exception):
@@ -72,8 +79,8 @@ def free_ports(n: int) -> list[int]:
 
 
 @contextmanager
-def cluster(nodes: int = 1, cpus: int = 2) -> Iterator[Path]:
-    """Start a cluster; gives its folder, with SLURM_CONF set for this process and its children meanwhile. Raises
+def cluster(nodes: int = 1, cpus: int = 2, gpus: int = 0) -> Iterator[Path]:
+    """Start a cluster; gpus: of the first node, the others have none. Gives its folder, with SLURM_CONF set for this process and its children meanwhile. Raises
     CannotStartError where the programs are missing or do not start."""
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
     programs = {name: shutil.which(name, path=path) for name in DAEMONS}
@@ -92,7 +99,7 @@ def cluster(nodes: int = 1, cpus: int = 2) -> Iterator[Path]:
                                         stdin=subprocess.DEVNULL, start_new_session=True))  # fmt: skip
 
     try:
-        conf = _configure(folder, nodes, cpus)
+        conf = _configure(folder, nodes, cpus, gpus)
         os.environ["SLURM_CONF"] = str(conf)
         key, lock = folder / "munge.key", folder / "munge.socket"
         start("munged", "--foreground", "--force", f"--key-file={key}", f"--socket={lock}",
@@ -125,7 +132,7 @@ def cluster(nodes: int = 1, cpus: int = 2) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _configure(folder: Path, nodes: int, cpus: int) -> Path:
+def _configure(folder: Path, nodes: int, cpus: int, gpus: int) -> Path:
     host = socket.gethostname().split(".")[0]
     ports = free_ports(1 + nodes)
     (folder / "state").mkdir()
@@ -133,11 +140,15 @@ def _configure(folder: Path, nodes: int, cpus: int) -> Path:
     key.write_bytes(os.urandom(1024))
     key.chmod(0o400)
     text = CONF.format(folder=folder, host=host, ports=ports, user=_user())
+    if gpus:
+        text += "GresTypes=gpu\n"
+        lines = [f"NodeName=n1 Name=gpu File={device}\n" for device in GPUS[:gpus]]
+        (folder / "gres.conf").write_text("AutoDetect=off\n" + "".join(lines))
     for i in range(nodes):
         (folder / f"spool-n{i + 1}").mkdir()
         # A machine with fewer cores is to have them all the same: SlurmdParameters=config_overrides.
         text += (f"NodeName=n{i + 1} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1 + i]} CPUs={cpus} "
-                 "RealMemory=4000 State=UNKNOWN\n")  # fmt: skip
+                 f"RealMemory=4000 {f'Gres=gpu:{gpus} ' if gpus and i == 0 else ''}State=UNKNOWN\n")  # fmt: skip
     text += "SlurmdParameters=config_overrides\n"
     conf = folder / "slurm.conf"
     conf.write_text(text)
@@ -152,7 +163,9 @@ def _user() -> str:
 
 def _idle() -> int:
     """How many nodes wait for work."""
-    found = subprocess.run(["sinfo", "-h", "-N", "-o", "%t"], capture_output=True, text=True, check=False, timeout=30)
+    found = subprocess.run(
+        ["sinfo", "-h", "-N", "-p", "main", "-o", "%t"], capture_output=True, text=True, check=False, timeout=30
+    )
     return found.stdout.split().count("idle")
 
 
@@ -185,5 +198,5 @@ def _end_steps(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    with cluster(nodes=int(os.environ.get("NODES", "1"))):
+    with cluster(nodes=int(os.environ.get("NODES", "1")), gpus=int(os.environ.get("GPUS", "0"))):
         sys.exit(subprocess.run(sys.argv[1:] or ["sinfo"], check=False).returncode)

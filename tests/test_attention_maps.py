@@ -1,4 +1,6 @@
-"""What places receive of attention: against the layers' own outputs, full maps and planted looks."""
+"""What places receive of attention: against loops over the definitions, the layers' own outputs and planted looks."""
+
+import math
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from torch.nn import functional as F
 
 from blendnet import attention, attention_maps, models
 from blendnet.attention.aacn import AAConv2d
+from blendnet.attention.aacn_legacy import LegacyConv2d
+from blendnet.attention.cbam import CBAMConv2d
 from blendnet.attention.se import SEConv2d
 from blendnet.errors import BlendnetError
 from blendnet.models._vit import SelfAttention
@@ -62,6 +66,130 @@ def test_self_attention_gives_its_own_output_and_leaves_the_class_token_out(held
             np.testing.assert_allclose(found[image, head], expected, rtol=1e-5)
 
 
+def softmax_by_loops(logits: list[float]) -> list[float]:
+    top = max(logits)
+    weights = [math.exp(v - top) for v in logits]
+    return [w / math.fsum(weights) for w in weights]
+
+
+def test_a_vits_maps_are_those_of_loops_over_tokens():
+    torch.manual_seed(3)
+    layer = "blocks.5.attention"
+    model = models.build("vit_small", attention="self", image_size=32).eval()
+    inputs = {}
+    hook = model.get_submodule(layer).register_forward_pre_hook(lambda _m, given: inputs.update(x=given[0]))
+    with torch.no_grad():
+        for block in model.blocks:  # fresh weights look evenly everywhere: none of these loops could go wrong
+            block.attention.query_key.weight.mul_(15)
+        x = torch.randn(1, 3, 32, 32)
+        found = attention_maps.received(model, [layer], x)[layer]
+    hook.remove()
+    module, tokens = model.get_submodule(layer), inputs["x"][0].double().numpy()
+    weight, bias = (p.detach().double().numpy() for p in (module.query_key.weight, module.query_key.bias))
+    width, n = tokens.shape[1], tokens.shape[0]
+    depth = width // module.heads
+    assert (n, module.heads) == (65, 6)
+    for head in (0, 5):
+        rows = slice(head * depth, (head + 1) * depth)
+        queries = [weight[:width][rows] @ token + bias[:width][rows] for token in tokens]
+        keys = [weight[width:][rows] @ token + bias[width:][rows] for token in tokens]
+        received = [0.0] * n
+        for query in queries:  # the class token, token 0, looks like the others
+            for j, share in enumerate(softmax_by_loops([float(query @ key) / math.sqrt(depth) for key in keys])):
+                received[j] += share / n
+        patches = np.array(received[1:])  # what the class token receives has no place
+        assert patches.max() > 1.5 * patches.min()
+        np.testing.assert_allclose(found[0, head], (patches / patches.sum()).reshape(8, 8), rtol=2e-4)
+
+
+LEGACY = {
+    "square": dict(map_size=(4, 4)),
+    "not square": dict(map_size=(3, 5)),
+    "strips across channels": dict(map_size=(3, 3), num_heads=1, dk=4, dv=2),
+    "strided": dict(map_size=(2, 3), stride=(2, 2)),
+    "wider values": dict(map_size=(2, 4), dk=4, dv=8),
+}
+
+
+def legacy_of(settings) -> tuple[LegacyConv2d, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    layer = LegacyConv2d(6, 14, (3, 3), generator=generator, **({"num_heads": 2, "dk": 8, "dv": 4} | settings)).double()
+    (height, width), (down, right) = layer.map_size, layer.stride
+    return layer, torch.randn(2, 6, height * down, width * right, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("case", LEGACY)
+@pytest.mark.parametrize("held", [1, 60, attention_maps.HELD])
+def test_the_original_operators_maps_are_those_of_loops_over_its_strips(case, held):
+    layer, x = legacy_of(LEGACY[case])
+    (height, width), heads = layer.map_size, layer.num_heads
+    n, dkh, dvh = height * width, layer.dk // heads, layer.dv // heads
+    with torch.no_grad():
+        found = attention_maps.received_in(layer, x, held)
+        maps = layer.kqv(x).numpy().reshape(2, -1, n)  # a row a channel, places row by row
+    assert found.shape == (2, heads, height, width)
+    right, down = layer.relative_w.detach().numpy(), layer.relative_h.detach().numpy()
+    for image in range(2):
+        keys, queries, _ = np.split(maps[image], [layer.dk, 2 * layer.dk])
+        lines = {"k": keys, "q": queries / math.sqrt(dkh)}
+
+        def token(name: str, h: int, i: int, lines=lines) -> np.ndarray:
+            return lines[name][h * dkh : (h + 1) * dkh].ravel()[i * dkh : (i + 1) * dkh]
+
+        for head in range(heads):
+            expected = np.zeros((height, width))
+            for i in range(n):
+                summed = sum(token("q", h, i) for h in range(heads))
+                logits = []
+                for j in range(n):
+                    across, along = j % width - i % width, j // width - i // width
+                    place = right[across + width - 1] + down[along + height - 1]
+                    logits.append(float(token("q", head, i) @ token("k", head, j) + summed @ place))
+                for j, share in enumerate(softmax_by_loops(logits)):
+                    for m in range(dvh):  # the pixels of the value strip j, each of one channel of the head
+                        place = (j * dvh + m) % n
+                        expected[place // width, place % width] += share / dvh / n
+            np.testing.assert_allclose(found[image, head], expected, rtol=1e-5)
+            np.testing.assert_allclose(expected.sum(), 1)
+
+
+def test_even_weights_of_the_original_operator_give_an_even_map():
+    layer, x = legacy_of(LEGACY["strips across channels"])
+    with torch.no_grad():
+        layer.kqv.weight[: 2 * layer.dk] = 0
+        layer.kqv.bias.zero_()
+        found = attention_maps.received_in(layer, x)
+    torch.testing.assert_close(found, torch.full_like(found, 1 / 9))
+
+
+def test_the_gates_of_places_are_those_of_loops():
+    generator = torch.Generator().manual_seed(0)
+    layer = CBAMConv2d(nn.Conv2d(4, 32, 3, padding=1), generator=generator).double()
+    x = torch.randn(2, 4, 5, 6, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        found = attention_maps.received_in(layer, x)
+        out = layer.conv(x).numpy()
+        first, second = (m for m in layer.channels if isinstance(m, nn.Linear))
+    kernel, inner, outer = (p.detach().numpy() for p in (layer.places.weight[0], first.weight, second.weight))
+    bottleneck = lambda v: outer @ np.maximum(inner @ v, 0)  # noqa: E731
+    sigmoid = lambda v: 1 / (1 + np.exp(-v))  # noqa: E731
+    for image in range(2):
+        gate = sigmoid(bottleneck(out[image].mean((1, 2))) + bottleneck(out[image].max((1, 2))))
+        gated = out[image] * gate[:, None, None]
+        pools = (gated.mean(0), gated.max(0))
+        expected = np.zeros((5, 6))
+        for y, c in np.ndindex(5, 6):
+            total = 0.0
+            for pool, weights in zip(pools, kernel):
+                for dy, dx in np.ndindex(7, 7):
+                    if 0 <= y + dy - 3 < 5 and 0 <= c + dx - 3 < 6:
+                        total += weights[dy, dx] * pool[y + dy - 3, c + dx - 3]
+            expected[y, c] = sigmoid(total)
+        assert expected.max() > 1.2 * expected.min()
+        np.testing.assert_allclose(found[image, 0], expected / expected.sum(), rtol=1e-5)
+    assert found.shape == (2, 1, 5, 6)
+
+
 def test_a_planted_look_is_found_at_its_place():
     layer, _ = layer_of(LAYERS["square"])
     with torch.no_grad():
@@ -96,7 +224,7 @@ def test_a_networks_layers_are_read_in_one_pass_and_left_alone():
 
 
 def test_what_has_no_map_says_so():
-    for kind in ("none", "se", "cbam", "aacn-legacy"):
+    for kind in ("none", "se"):
         assert attention_maps.layers(models.build("cornet_z", attention=kind, image_size=32)) == ()
     model = models.build("cornet_z", attention="aacn", image_size=32)
     x = torch.randn(1, 3, 32, 32)
@@ -109,7 +237,27 @@ def test_what_has_no_map_says_so():
     one_line(error, "'V2.conv'", "lesioned")
     with pytest.raises(BlendnetError) as error:
         attention_maps.received_in(SEConv2d(nn.Conv2d(3, 8, 3)), x)
-    one_line(error, "SEConv2d")
+    one_line(error, "SEConv2d", "CBAMConv2d")
+
+
+@pytest.mark.parametrize("kind", ["aacn-legacy", "cbam"])
+def test_twins_of_every_kind_with_places_are_read_at_all_their_sites_and_refused_when_lesioned(kind):
+    model = models.build("cornet_z", attention=kind, image_size=32).train()
+    names = attention_maps.layers(model)
+    assert names == ("V2.conv", "V4.conv", "IT.conv")
+    x = torch.randn(2, 3, 32, 32)
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    found = attention_maps.received(model, names, x)
+    assert [m.shape[1:] for m in found.values()] == [(1 if kind == "cbam" else 4, s, s) for s in (8, 4, 2)]
+    for maps in found.values():
+        torch.testing.assert_close(maps.sum((-1, -2)), torch.ones(maps.shape[:2]))
+    assert model.training
+    assert not any(m._forward_pre_hooks or m._forward_hooks for m in model.modules())
+    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+    attention.set_lesion(model, "attention")
+    with pytest.raises(BlendnetError) as error:
+        attention_maps.received(model, ["IT.conv"], x)
+    one_line(error, "'IT.conv'", "lesioned")
 
 
 def test_the_maps_are_no_kind_of_attention():

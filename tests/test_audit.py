@@ -1,6 +1,7 @@
 """The audit of dependencies against a local server that speaks OSV's protocol, and the bill of materials."""
 
 import json
+import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from blendnet.errors import BlendnetError
 from pipelines import audit, sbom
-from tests.conftest import one_line
+from tests.conftest import ROOT, one_line
 
 LOCK = f"""\
 jinja2==2.4.1 ; python_version >= '3.11' \\
@@ -105,6 +106,17 @@ def test_without_a_network_one_line_says_that_it_was_not_checked(lock, service, 
         assert out.count("\n") == 1
         assert audit.audit(lock, service="osv", osv_url=address, offline_ok=True) == 0
         assert "NOT checked" in capsys.readouterr().out
+
+
+def test_ci_asks_before_it_tests_and_goes_on_without_an_answer():
+    """The audit may not fail for want of a network; nothing else of it is excused."""
+    lines = [line for line in (ROOT / ".ci" / "run").read_text().splitlines() if line.startswith("make ")]
+    assert lines == ["make audit OFFLINE_OK=1", "make test"]
+    assert "set -euo pipefail" in (ROOT / ".ci" / "run").read_text()
+    for words, wanted in (((), "blendnet audit"), (("OFFLINE_OK=1",), "blendnet audit --offline-ok")):
+        done = subprocess.run(["make", "-n", "-o", ".venv/.ready", "audit", *words], cwd=ROOT, capture_output=True,
+                              text=True, check=True)  # fmt: skip
+        assert done.stdout.strip().endswith(wanted)
 
 
 def test_packages_that_the_service_skips_are_not_counted_as_checked(monkeypatch, lock, capsys):

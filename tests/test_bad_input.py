@@ -1,21 +1,14 @@
 """What a user can get wrong, through the program: one clear line, exit status 1, nothing half-written."""
 
-import os
 import shutil
-import subprocess
-import sys
-import textwrap
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pipelines import cli, sheet
-from tests.test_pipeline import TINY
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.shared import TINY
 
 
 def fails(capsys, *arguments: str) -> str:
@@ -117,37 +110,3 @@ def test_truncated_recording_is_named(data_root, tmp_path, capsys, monkeypatch):
     line = fails(capsys, "extract", "--data", str(tmp_path / "data"), "--results", str(tmp_path / "results"))
     assert "kriegeskorte2008" in line
     assert "blendnet data fetch kriegeskorte2008" in line
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path):
-    """A disk of 3 MiB: training stops with one line, leaves nothing half-written, and ends well on a larger one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("no permission to mount a small disk here")
-    code = f"""
-        import sys
-        from pipelines import cli, sheet
-        from tests.test_pipeline import TINY
-        sheet.PROFILES["demo"] = TINY
-        sys.exit(cli.main(["train", "--results", {str(disk)!r}, "--only", "*none*"]))
-    """
-    call = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)]
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    try:
-        done = subprocess.run(call, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-        assert done.returncode == 1, done.stderr[-1500:]
-        lines = [line for line in done.stderr.splitlines() if "Traceback" in line or line.startswith("blendnet:")]
-        assert len(lines) == 1
-        assert "the disk is full; free some space" in lines[0]
-        assert not list(disk.rglob("*.partial"))
-        assert not list(disk.rglob("meta.json"))
-        subprocess.run(["mount", "-o", "remount,size=100m", str(disk)], check=True)
-        assert subprocess.run(call, cwd=ROOT, env=env, capture_output=True, check=False).returncode == 0
-        assert len(list(disk.rglob("meta.json"))) == 1
-    finally:
-        subprocess.run(["umount", str(disk)], check=False)

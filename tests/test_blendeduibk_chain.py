@@ -8,7 +8,7 @@ from PIL import Image
 
 from analysis import tables
 from pipelines import cli, sheet
-from tests.test_pipeline import TINY
+from tests.shared import TINY
 
 CLASSES = TINY.classes
 

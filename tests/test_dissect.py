@@ -1,6 +1,6 @@
 """`blendnet dissect` by the user's command on a small profile, and its numbers against slow loops over blends."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from analysis import superposition, tables
-from blendnet import attention, checkpoint, models
+from blendnet import attention, attention_maps, checkpoint, models
 from blendnet.activations import read_layers
 from blendnet.data import manifest as manifests
 from blendnet.data import photoset
@@ -17,6 +17,7 @@ from blendnet.data.mixing import blend
 from blendnet.data.photos import Photo
 from blendnet.errors import BlendnetError
 from blendnet.files import read_json, write_json
+from blendnet.run import Run
 from blendnet.training import evaluate
 from blendnet.training.augment import normalise
 from blendnet.training.recipes import recipe
@@ -299,6 +300,36 @@ def test_maps_are_those_of_the_network_at_the_blends_own_places(results):
             for picture, value in ((image, r.luminance), (a, r.luminance_a), (b, r.luminance_b)):
                 patch = picture[:, 4 * r.row : 4 * r.row + 4, 4 * r.column : 4 * r.column + 4].mean((1, 2))
                 np.testing.assert_allclose(value, patch @ torch.tensor([0.299, 0.587, 0.114]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("network", "kind", "heads", "sides"),
+    [("vit_small", "self", 6, (8, 8)), ("cornet_z", "aacn-legacy", 4, (8, 2)), ("cornet_z", "cbam", 1, (8, 2)),
+     ("cornet_z", "se", 0, ())],
+)  # fmt: skip
+def test_each_kind_of_attention_with_places_has_rows_in_the_same_table(results, network, kind, heads, sides, capsys):
+    c = context(results)
+    run = Run(network, kind, heads if kind == "aacn-legacy" else 0, "blended", 0)
+    shown = dissect._material(c, TINY.trained_runs()[0], {})
+    model = models.build(network, attention=kind, image_size=32, n_classes=8).train()
+    rows = dissect._piece(c, run, model, shown, "maps")["attention_maps"]
+    assert model.training
+    if not sides:
+        assert rows == []
+        assert "no attention map: 'se' gives no place more or less than another" in capsys.readouterr().out
+        return
+    found = tables.from_rows([asdict(run) | {"run": run.id} | row for row in rows], "attention_maps")
+    names = attention_maps.layers(model)
+    assert set(found["layer"]) == {names[0], names[-1]}
+    assert len(found) == 2 * heads * sum(side**2 for side in sides)  # two blends
+    np.testing.assert_allclose(found.groupby(["layer", "blend_id", "head"])["received"].sum(), 1, atol=1e-5)
+    blends = shown.blends[-1].set_index("blend_id")
+    blend_id = found["blend_id"].iloc[0]
+    a, b = (shown.photos.images[shown.photos.position[blends.loc[blend_id, f"image_{s}"]]].float() / 255 for s in "ab")
+    x = normalise(blend(a, b, 0.5)[None])
+    own = found[(found["blend_id"] == blend_id) & (found["layer"] == names[0])]
+    maps = attention_maps.received(model.eval(), names[:1], x)[names[0]][0].numpy()
+    np.testing.assert_allclose(own["received"], maps[own["head"], own["row"], own["column"]], rtol=1e-4)
 
 
 def test_choose_takes_the_same_pairs_of_photographs_at_each_alpha(results):

@@ -305,17 +305,29 @@ def test_only_what_is_not_in_flight_is_submitted(context, monkeypatch, capsys):
 
     # Another submission: 1_1 still runs and is attached to by its own token, not by that of a new unit.
     write_json(_units.note_path(results, "predict", "a"), {"status": "done", "token": "of another submission"})
-    write_json(_units.note_path(results, "predict", "b"), {"status": "done", "token": "token b", "seconds": 1})
     again = [replace(u, token=f"new {u.run}") for u in units]
     forgotten = []
+
+    def before(about_to: Unit) -> None:
+        forgotten.append(about_to.run)
+        write_json(_units.note_path(results, "predict", "b"), {"status": "done", "token": "token b", "seconds": 1})
+
     fake = Fake(monkeypatch, {"1_1": ("RUNNING", "None")}, {"1_1": ("RUNNING", "None")}, {})
-    failed = by_slurm(context, again, before=lambda u: forgotten.append(u.run))
+    failed = by_slurm(context, again, before=before)
     assert fake.submitted == [["a"]]
     assert forgotten == ["a"]
     assert set(failed) == {"a"}
     out = capsys.readouterr().out
     assert "1 of them are queued or running already: attached" in out
     assert "b done (1 s)" in out
+
+    # SLURM lists a job for a while after its unit has ended: nobody waits for that one, or takes its word for a new one.
+    write_json(_units.note_path(results, "predict", "b"), {"status": "failed", "token": "token b", "error": "long ago"})
+    fake = Fake(monkeypatch, {"1_1": ("RUNNING", "None")}, {"1_1": ("RUNNING", "None")}, {})
+    failed = by_slurm(context, [again[1]])
+    assert fake.submitted == [["b"]]
+    assert failed["b"].startswith("job 1_0 is over")
+    assert "attached" not in capsys.readouterr().out
 
 
 def test_jobs_go_on_without_the_command_and_an_absent_slurm_is_one_line(context, monkeypatch, capsys):

@@ -4,8 +4,10 @@ each fault looks like from near by."""
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from pipelines.context import Context
 from tests import faults
 from tests.conftest import one_line
 from tests.faults import Server
+from tests.shared import small_chain
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,7 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="module")
 def chain(server, tmp_path_factory):
     """An undisturbed chain: its results, and the seconds that its steps took."""
-    return made.undisturbed(server, tmp_path_factory.mktemp("chain"))
+    return small_chain(server, tmp_path_factory)[:2]
 
 
 def none_lost(rows: list[dict]) -> None:
@@ -46,9 +49,26 @@ def none_lost(rows: list[dict]) -> None:
 @pytest.mark.slow
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(server, chain, tmp_path):
     """And under a clock that goes back all the while: no result rests on a time."""
-    row = made.kills(server, tmp_path, *chain, n=6, rounds=1, fault="clock:-86400")
+    row = made.kills(server, tmp_path, *chain, n=3, rounds=1, fault="clock:-86400")
     none_lost([row])
-    assert row["n"] == 6
+    assert row["n"] == 3
+
+
+@pytest.mark.slow
+def test_killed_where_it_hurts_it_goes_on_from_there(server, chain, tmp_path):
+    """A training state, the second network's checkpoint, an extraction under way: each is a moment to be killed at."""
+    for moment in ("**/state.safetensors", "**/cornet_z-aacn4-blended-s0/meta.json", "**/activations/**/*.npy"):
+        child = server.start("all", tmp_path)
+        while not list(tmp_path.glob(moment)) and not child.ended():
+            time.sleep(0.002)
+        assert not child.ended(), f"ended before {moment} was there"
+        child.kill()
+        assert child.wait() == -signal.SIGKILL
+        assert not (tmp_path / "demo" / "tables" / "scores.csv").exists()
+    child = server.run("all", tmp_path)
+    assert child.status == 0, child.output()[-2000:]
+    assert child.output().count("is trained") == 2  # not trained from the beginning
+    assert made.losses(tmp_path / "demo", faults.snapshot(chain[0])) == []
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from analysis import figures, tables
 from analysis.figures import _style, layer_maps
 from blendnet.errors import BlendnetError
 from tests import made_many, made_tables
+from tests.test_figures_mixed import mixed_table
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = figures.names()
@@ -24,7 +25,7 @@ NAMES = figures.names()
 
 @pytest.fixture(scope="module")
 def made():
-    return made_tables.made(quick=True)
+    return made_tables.made(quick=True) | {"mixed": mixed_table()}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def planted():
 
 @pytest.fixture(scope="module")
 def several():
-    return made_tables.made(trainings=("blended", "regular", "curriculum"), quick=True)
+    return made_tables.made(trainings=("blended", "regular", "curriculum"), quick=True) | {"mixed": mixed_table()}
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +55,9 @@ def once(made):
 def test_the_folder_is_the_list():
     assert NAMES == [
         "accuracy_alpha", "accuracy_by_training", "accuracy_twins", "attention_maps", "decoding", "effects",
-        "effects_by_alpha", "effects_by_pair", "error_consistency", "layer_maps", "lr_finder", "power", "psychometric",
-        "psychometric_classes", "relation", "relation_by_depth", "similarity_accuracy", "similarity_by_area",
-        "superposition", "superposition_bias", "superposition_fit", "training_curves",
+        "effects_by_alpha", "effects_by_pair", "error_consistency", "layer_maps", "lr_finder", "mixed_model", "power",
+        "psychometric", "psychometric_classes", "relation", "relation_by_depth", "similarity_accuracy",
+        "similarity_by_area", "superposition", "superposition_bias", "superposition_fit", "training_curves",
     ]  # fmt: skip
     for name in NAMES:
         module = figures.load(name)
@@ -202,7 +203,7 @@ def test_a_missing_column_is_one_clear_line(made, name):
     gone = {
         "accuracy": "rate", "training": "val_loss", "lr_finder": "smoothed", "effects": "difference",
         "relation": "value", "power": "power", "consistency": "kappa", "psychometric": "threshold",
-        "superposition": "weight_first", "decoding": "rate", "attention_maps": "received",
+        "mixed": "estimate", "superposition": "weight_first", "decoding": "rate", "attention_maps": "received",
     }.get(need, "score")  # fmt: skip
     with pytest.raises(BlendnetError, match=f"{need}.csv has no column '{gone}'"):
         figures.draw(name, made | {need: made[need].drop(columns=gone)})
@@ -529,6 +530,16 @@ def test_attention_maps_show_the_mean_over_heads_relative_to_an_even_spread_firs
     assert shown.mean() == pytest.approx(1)
     place = own[(own["row"] == 2) & (own["column"] == 5)]["received"].mean()
     assert shown[2, 5] == pytest.approx(64 * place, rel=1e-6)
+
+
+def test_attention_maps_of_kinds_that_are_no_softmax_of_places_say_what_they_are(made):
+    caption = figures.load("attention_maps").caption
+    assert "strips" not in caption(made)
+    assert "gate" not in caption(made)
+    m = made["attention_maps"]
+    assert "Legacy attention: its tokens are strips of one channel" in caption({"attention_maps": m.assign(
+        attention="aacn-legacy")})  # fmt: skip
+    assert "CBAM: the gate of each place" in caption({"attention_maps": m.assign(attention="cbam")})
 
 
 def test_one_network_of_one_seed_is_drawn_and_unknown_numbers_leave_gaps(made):

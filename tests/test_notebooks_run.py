@@ -8,6 +8,7 @@ kernel of its own. A cell that raises fails the test either way.
 import io
 import json
 import os
+import shutil
 
 import nbformat
 import numpy as np
@@ -17,23 +18,21 @@ from PIL import Image
 
 from analysis import figures, tables
 from blendnet import models
-from pipelines import cli, draw, sheet
+from pipelines import draw, sheet
 from tests import made_tables
 from tests.notebooks_executed import FOLDER, NAMES, ROOT, code_of, execute, in_a_kernel, read
+from tests.shared import TINY, tiny_chain
 from tests.test_notebooks import CHOICES, RUNS, STIMULI, made_given, write_made
-from tests.test_pipeline import TINY
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """Tables, checkpoints and activations of the small chain; all but drawing, which notebook 4 does."""
-    before = sheet.PROFILES["demo"]
-    sheet.PROFILES["demo"] = TINY
-    root = tmp_path_factory.mktemp("results")
-    for verb in ("train", "predict", "extract", "score", "correlate"):
-        assert cli.main([verb, "--results", str(root)]) == 0
-    yield root
-    sheet.PROFILES["demo"] = before
+    root = tmp_path_factory.mktemp("results") / "own"
+    shutil.copytree(tiny_chain(tmp_path_factory), root, ignore=shutil.ignore_patterns("figures", "report.html"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sheet.PROFILES, "demo", TINY)
+        yield root
 
 
 @pytest.fixture
@@ -210,7 +209,7 @@ def test_3_answers_every_choice(results, monkeypatch):
     monkeypatch.setenv("RESULTS", str(results))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])))
     notebook = read(NAMES[2])
-    small = "from pipelines import sheet\nfrom tests.test_pipeline import TINY\nsheet.PROFILES['demo'] = TINY"
+    small = "from pipelines import sheet\nfrom tests.shared import TINY\nsheet.PROFILES['demo'] = TINY"
     notebook.cells.insert(0, nbformat.v4.new_code_cell(small))
     notebook.cells.append(nbformat.v4.new_code_cell(_CHOOSE))
     client = in_a_kernel(notebook)

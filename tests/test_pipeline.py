@@ -1,11 +1,9 @@
 """The whole chain by the user's commands, on a small profile: every step, reuse, verify, and bad input."""
 
-import os
-import signal
+import shutil
 import subprocess
 import sys
 import textwrap
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,27 +13,10 @@ import pytest
 
 from analysis import tables
 from blendnet.files import read_json, write_json
-from blendnet.training.recipes import recipe
-from pipelines import cli, sheet
+from pipelines import cli, draw, sheet
+from tests.shared import FIGURES, TINY, small_steps, tiny_chain
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY = replace(
-    sheet.DEMO,
-    networks=("cornet_z",),
-    recipe=recipe("modern", epochs=2, epoch_size=128, batch_size=32),
-    image_size=32,
-    n_per_class=24,
-    alphas=(0.3, 0.5),
-    val_per_pair=2,
-    test_per_pair=3,
-    width=100,
-    n_bootstrap=20,
-    n_splits=3,
-    metrics=("pls", "rsa"),
-    planted=sheet.Planted(
-        source="cornet_z-aacn4-blended-s0", layers={"V1": "V1.output", "IT": "IT.output"}, n_stimuli=80, n_neuroids=12
-    ),
-)
 
 
 def blendnet(*arguments: str) -> int:
@@ -44,26 +25,25 @@ def blendnet(*arguments: str) -> int:
 
 @pytest.fixture(scope="module")
 def tiny():
-    before = sheet.PROFILES["demo"]
-    sheet.PROFILES["demo"] = TINY
-    yield TINY
-    sheet.PROFILES["demo"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sheet.PROFILES, "demo", TINY)
+        small_steps(patch)
+        yield TINY
 
 
 @pytest.fixture(scope="module")
 def chain(tiny, tmp_path_factory):
-    """Results of `blendnet all` on the small profile."""
-    results = tmp_path_factory.mktemp("results")
-    assert blendnet("all", "--results", str(results)) == 0
+    """Results of `blendnet all` on the small profile, a copy to work on."""
+    results = tmp_path_factory.mktemp("results") / "own"
+    shutil.copytree(tiny_chain(tmp_path_factory), results)
     return results / "demo"
 
 
 def test_all_leaves_tables_figures_and_report(chain):
     for name in ("scores", "layers", "accuracy", "correlation", "twins"):
         assert len(tables.read(chain / "tables" / f"{name}.csv", name))
-    figures = {p.name for p in (chain / "figures").iterdir()}
-    assert {p[:-4] for p in figures if p.endswith(".pdf")} == {p[:-4] for p in figures if p.endswith(".png")}
-    assert len(figures) >= 10
+    drawn = {f"{name}.{kind}" for name in FIGURES for kind in ("pdf", "png", "svg")}
+    assert {p.name for p in (chain / "figures").iterdir()} == drawn | {draw.DRAWN}
     page = (chain / "report.html").read_text()
     assert "planted" in page
     assert "cornet_z-aacn4-blended-s0" in page
@@ -178,8 +158,6 @@ def test_missing_pieces_name_the_command_that_makes_them(tiny, tmp_path, capsys)
 
 
 def test_a_checkpoint_of_another_model_is_refused(chain, tiny, capsys):
-    import shutil
-
     a, b = (chain / "checkpoints" / f"cornet_z-{k}-blended-s0" for k in ("none", "aacn4"))
     meta = read_json(b / "meta.json")
     kept = chain / "kept"
@@ -222,21 +200,16 @@ def test_planted_is_in_no_profile_but_the_demo():
     assert all(r.planted is None or r.name == "demo" for r in sheet.PROFILES.values())
 
 
-def test_planted_by_name_goes_with_any_profile(chain, tiny, monkeypatch, capsys):
-    """Asked for by name it is scored, from the profile's first run, and labelled; a plain gather leaves it out."""
-    bare = replace(TINY, recordings=(), planted=None)
-    monkeypatch.setitem(sheet.PROFILES, "demo", bare)
-    args = ["--results", str(chain.parent), "--recording", "planted"]
-    try:
-        assert blendnet("extract", *args) == 0
-        assert blendnet("score", *args) == 0
-        scores = tables.read(chain / "tables" / "scores.csv", "scores")
-        assert scores["planted"].all()
-        assert scores["planted_layer"].str.startswith("cornet_z-none-blended-s0:").all()
-    finally:
-        monkeypatch.setitem(sheet.PROFILES, "demo", TINY)
-        assert blendnet("extract", "--results", str(chain.parent)) == 0
-        assert blendnet("score", "--results", str(chain.parent)) == 0
+def test_planted_by_name_goes_with_any_profile(chain, tiny, monkeypatch, tmp_path):
+    """Asked for by name it is scored, from the profile's first run, and labelled."""
+    shutil.copytree(chain, tmp_path / "demo")
+    monkeypatch.setitem(sheet.PROFILES, "demo", replace(TINY, recordings=(), planted=None, metrics=("rsa",)))
+    args = ["--results", str(tmp_path), "--recording", "planted", "--only", "*none-blended*"]
+    assert blendnet("extract", *args) == 0
+    assert blendnet("score", *args) == 0
+    scores = tables.read(tmp_path / "demo" / "tables" / "scores.csv", "scores")
+    assert scores["planted"].all()
+    assert scores["planted_layer"].str.startswith("cornet_z-none-blended-s0:").all()
 
 
 def test_scores_of_old_activations_are_refused(chain, tiny, monkeypatch, capsys):
@@ -248,7 +221,11 @@ def test_scores_of_old_activations_are_refused(chain, tiny, monkeypatch, capsys)
 def test_drawing_needs_no_torch(chain):
     code = f"""
         import sys
+        from analysis import figures
         from pipelines import cli
+        for name in figures.names():
+            figures.load(name)
+        figures.names = lambda: {list(FIGURES)}
         assert cli.main(["draw", "--results", {str(chain.parent)!r}]) == 0
         assert cli.main(["report", "--results", {str(chain.parent)!r}]) == 0
         assert "torch" not in sys.modules
@@ -256,38 +233,3 @@ def test_drawing_needs_no_torch(chain):
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, cwd=ROOT,
                           check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr[-1500:]
-
-
-def test_killed_training_and_extraction_resume_to_the_same_tables(chain, tiny, tmp_path):
-    """kill -9 at several moments of `blendnet all`; in the end the tables are those of the undisturbed run."""
-    code = f"""
-        from dataclasses import replace
-        from pipelines import cli, sheet
-        from tests.test_pipeline import TINY
-        sheet.PROFILES["demo"] = TINY
-        raise SystemExit(cli.main(["all", "--results", {str(tmp_path)!r}]))
-    """
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    # A training state, the second network's checkpoint, an extraction under way: each is a moment to be killed at.
-    moments = ("**/state.safetensors", "**/cornet_z-aacn4-blended-s0/meta.json", "**/activations/**/*.npy")
-    for moment in moments:
-        process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, env=env,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-        deadline = time.monotonic() + 200
-        while not list(tmp_path.glob(moment)) and time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.01)
-        assert process.poll() is None, f"ended before {moment} was there"
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert not (tmp_path / "demo" / "tables" / "scores.csv").exists()
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, env=env, capture_output=True,
-                          text=True, check=False)  # fmt: skip
-    assert done.returncode == 0, done.stderr[-1500:]
-    assert done.stdout.count("is trained") == 2  # not trained from the beginning
-    for run in ("cornet_z-none-blended-s0", "cornet_z-aacn4-blended-s0"):
-        metas = [read_json(base / "checkpoints" / run / "meta.json") for base in (chain, tmp_path / "demo")]
-        assert metas[0]["weights_sha256"] == metas[1]["weights_sha256"]
-    for name in ("scores", "layers", "accuracy", "correlation", "twins"):
-        assert (tmp_path / "demo" / "tables" / f"{name}.csv").read_bytes() == (
-            chain / "tables" / f"{name}.csv"
-        ).read_bytes(), name

@@ -14,7 +14,7 @@ from blendnet.files import read_json
 from blendnet.run import Run
 from blendnet.training.recipes import recipe
 from pipelines import cli, sheet
-from tests.test_pipeline import TINY
+from tests.shared import TINY, small_steps
 
 WIDE = replace(
     TINY,
@@ -40,10 +40,10 @@ def blendnet(*arguments: str) -> int:
 
 @pytest.fixture(scope="module")
 def wide():
-    before = sheet.PROFILES["demo"]
-    sheet.PROFILES["demo"] = WIDE
-    yield WIDE
-    sheet.PROFILES["demo"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sheet.PROFILES, "demo", WIDE)
+        small_steps(patch, "accuracy_by_training")
+        yield WIDE
 
 
 @pytest.fixture(scope="module")

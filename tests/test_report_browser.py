@@ -2,6 +2,7 @@
 
 import base64
 import json
+from io import StringIO
 from pathlib import Path
 from urllib.parse import quote
 
@@ -141,6 +142,34 @@ def test_rows_are_filtered_by_words_and_by_selects_and_come_as_csv(page, made, t
     assert list(there["weights_sha256"]) == list(kept["weights_sha256"])
     page.write("#words", "no such row")
     assert status(page, "scores").startswith(f"0 of {len(df)} rows")
+
+
+def test_chosen_rows_are_copied_as_csv_and_a_refusal_is_said(page, made):
+    df = made["scores"]
+    unfold(page, "scores")
+    box = "document.getElementById('table-scores').closest('details')"
+    page.run(f"{box}.querySelector('input').id = 'words'")
+    page.write("#words", "CORNET_Z invented-fmri")
+    kept = df[(df["network"] == "cornet_z") & (df["recording"] == "invented-fmri")].reset_index(drop=True)
+    assert 0 < len(kept) < len(df)
+    page.call("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    page.run("navigator.clipboard.writeText('what was there before')")
+    page.run(f"[...{box}.querySelectorAll('button')].find(b => b.textContent === 'Copy CSV').id = 'copy'")
+    said = "document.querySelector('#copy').closest('details').textContent"
+    assert "copied" not in page.run(said)
+    page.mouse("#copy")
+    page.until(f"{said}.includes('copied')")
+    there = pd.read_csv(StringIO(page.run("navigator.clipboard.readText()")), keep_default_na=False, na_values=[""])
+    assert list(there.columns) == list(df.columns)
+    for column in ("run", "region", "weights_sha256"):
+        assert list(there[column]) == list(kept[column])
+    np.testing.assert_allclose(there[["score", "lo", "hi"]], kept[["score", "lo", "hi"]].astype(float), rtol=1e-9)
+    assert list(there["n_neuroids"].isna()) == list(kept["n_neuroids"].isna())
+
+    page.run("navigator.clipboard.writeText = () => Promise.reject(new DOMException('no', 'NotAllowedError'))")
+    page.run("document.getElementById('copy').focus()")
+    page.key("Enter", 13, "\r")
+    page.until(f"{said}.includes('the browser does not allow copying; use Download CSV')")
 
 
 def test_thousands_of_rows_are_capped_on_the_screen_and_searched_whole(page, made):

@@ -12,9 +12,9 @@ from torch import nn
 from analysis import tables
 from blendnet import checkpoint
 from blendnet.errors import BlendnetError
-from blendnet.files import read_json, write_json
+from blendnet.files import read_json, sha256_file, write_json
 from blendnet.run import Run
-from pipelines import _anew, reproduce, sheet
+from pipelines import _anew, provenance, reproduce, sheet
 from pipelines.context import Context
 from tests.conftest import ROOT, one_line
 
@@ -174,3 +174,41 @@ def test_bad_input_is_one_line(tmp_path):
     with pytest.raises(BlendnetError) as error:
         reproduce.reproduce(context(tmp_path), RUN)
     one_line(error, "was imported, not trained here", "blendnet verify")
+
+
+def test_provenance_names_code_lock_data_and_hardware_of_the_numbers(tmp_path):
+    """Also of responses that cannot be read here any more: the stored scores say what they were made with."""
+    scores = tables.read(PHOTOS / "scores.csv", "scores")
+    tables.write(scores, tmp_path / "tables" / "scores.csv")
+    away = replace(context(tmp_path), data=tmp_path / "nowhere")
+    found = provenance.collect(away)
+    about = found["surroundings"]
+    for name in ("git_commit", "code", "hardware", "cores", "memory_gib", "threads", "python", "numpy", "torch"):
+        assert about[name], name
+    assert 0.1 < about["memory_gib"] < 1e5
+    assert found["lock_sha256"] == sha256_file(ROOT / "requirements.lock")
+    rests = {f"{r} {a}": d for r, a, d in scores[["recording", "region", "recording_sha256"]].itertuples(index=False)}
+    assert {name: entry["sha256"] for name, entry in found["recordings"].items()} == rests
+    assert len(rests) > 3
+    # Two hashes under one name, as after new data for some of the networks: neither is hidden.
+    scores.loc[scores.index[0], "recording_sha256"] = "f" * 64
+    tables.write(scores, tmp_path / "tables" / "scores.csv")
+    name = f"{scores.iloc[0]['recording']} {scores.iloc[0]['region']}"
+    entry = provenance.collect(away)["recordings"][name]
+    assert entry == {"scored_with_sha256": sorted({rests[name], "f" * 64})}
+
+
+def test_provenance_says_where_the_data_here_are_not_those_of_the_scores(tmp_path, monkeypatch):
+    from pipelines import recordings
+    from tests.test_score_keys import recording
+
+    here = recording()
+    monkeypatch.setattr(recordings, "load_one", lambda name, data: [here])
+    scores = rows("scores").assign(recording=here.name, region=here.region).drop_duplicates(
+        list(tables.TABLES["scores"].key))  # fmt: skip
+    profile = replace(sheet.PHOTOS, recordings=("cowley2023",))
+    for digest, more in ((here.sha256, None), ("a" * 64, ["a" * 64])):
+        tables.write(scores.assign(recording_sha256=digest), tmp_path / "tables" / "scores.csv")
+        entry = provenance.collect(context(tmp_path, profile))["recordings"][f"{here.name} {here.region}"]
+        assert entry["sha256"] == here.sha256
+        assert entry.get("scored_with_sha256") == more

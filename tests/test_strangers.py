@@ -316,6 +316,23 @@ def test_a_stimulus_zip_that_climbs_out_is_not_taken_for_unpacked(tmp_path: Path
     assert not _brainscore_storage._same(archive, folder)
 
 
+def test_a_stimulus_zip_that_zipfile_stumbles_over_is_not_taken_for_unpacked(tmp_path: Path) -> None:
+    """Found by changing its bytes: a version from the future and a member without a name are no BadZipFile."""
+    archive, folder = tmp_path / "stimulus_a.zip", tmp_path / "stimulus_a"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(b"x" * 10)
+    with zipfile.ZipFile(archive, "w") as held:
+        held.writestr("a.png", b"x" * 10)
+    assert _brainscore_storage._same(archive, folder)
+    whole = archive.read_bytes()
+    entry = whole.rfind(b"PK\x01\x02")
+    for offset, value in ((6, 120), (28, 0)):  # version needed to extract; length of the name
+        content = bytearray(whole)
+        struct.pack_into("<H", content, entry + offset, value)
+        archive.write_bytes(bytes(content))
+        assert not _brainscore_storage._same(archive, folder)
+
+
 # ---------------------------------------------------------------- HDF5
 
 

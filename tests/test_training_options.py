@@ -36,15 +36,13 @@ def batches(n: int = N_STEPS) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 
 def cut(model: nn.Module, network: str) -> nn.Module:
-    """The network's first blocks alone, which hold every kind of its layers: compiling all takes minutes."""
+    """The network's first block with a site of attention alone, which holds every kind of its layers: compiling all
+    takes minutes."""
+    assert network == "resnet18"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        if network == "resnet18":
-            model.layer1, model.fc = model.layer1[0], nn.Linear(64, 3)
-            model.layer2 = model.layer3 = model.layer4 = nn.Identity()
-        else:
-            model.V4 = model.IT = nn.Identity()
-            model.decoder.linear = nn.Linear(128, 3)
+        model.layer2, model.fc = model.layer2[0], nn.Linear(128, 3)
+        model.layer1 = model.layer3 = model.layer4 = nn.Identity()
     return model
 
 
@@ -66,10 +64,11 @@ def curve(network: str, attention: str, recipe: Recipe, shorten: bool = False) -
 
 def check(network: str, attention: str, option: str) -> None:
     short = option == "compile"
-    expected = curve(network, attention, RECIPE, short)
+    recipe = replace(RECIPE, lr=4e-3) if short else RECIPE  # a cut network changes less in a step
+    expected = curve(network, attention, recipe, short)
     assert expected.diff().abs().min() > 1e-2  # every step changes it, so that one that does nothing would show
     change = {"precision": "bfloat16"} if option == "bfloat16" else {option: True}
-    found = curve(network, attention, replace(RECIPE, **change), short)
+    found = curve(network, attention, replace(recipe, **change), short)
     difference = (found / expected - 1).abs()
     first, all_ = BOUNDS[option]
     assert difference[0] < first, (found, expected)
@@ -85,11 +84,14 @@ def test_fast_options_agree_with_float32_eager(network, attention, option):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("network", "attention"), [("resnet18", "none"), ("cornet_z", "aacn")])
-def test_compiled_training_agrees_with_eager(network, attention, tmp_path, monkeypatch):
+def test_compiled_training_agrees_with_eager(tmp_path, monkeypatch):
+    """Convolutions, BatchNorm, pooling and attention in one network: compiling another costs as much again."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     torch.compiler.reset()
-    check(network, attention, "compile")
+    try:
+        check("resnet18", "aacn", "compile")
+    finally:
+        torch.compiler.reset()
 
 
 def test_without_a_compiler_there_is_one_clear_line(tmp_path: Path, monkeypatch):

@@ -1,5 +1,5 @@
 """The figures. A file in this folder is a figure: NEEDS = its tables, draw(tables) -> Figure, caption(tables) -> str,
-and where it is not for every profile wanted(tables) -> bool."""
+and where it is not for every profile wanted(tables) -> bool, with absent(tables) -> str where the tables say why."""
 
 import importlib
 import pkgutil
@@ -40,6 +40,14 @@ def drawable(tables: dict[str, pd.DataFrame]) -> list[str]:
         if not absent and not unwanted:
             found.append(name)
     return found
+
+
+def not_drawable(tables: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """The figures that whole tables have nothing for, and why, where the figure can say it ('' where it cannot); those
+    of an optional table that is not there are not among them."""
+    drawn = drawable(tables)
+    there = [name for name in names() if all(len(tables.get(n, ())) for n in load(name).NEEDS)]
+    return {name: getattr(load(name), "absent", lambda _: "")(tables) for name in there if name not in drawn}
 
 
 def draw(

@@ -110,6 +110,15 @@ def _select(tables: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, str]:
     return df.assign(times=df["received"] / places), words
 
 
+def _other_kinds(runs: pd.DataFrame) -> str:
+    """What a map is where it is not the softmax weights of places."""
+    kinds = set(runs["attention"])
+    return ("Legacy attention: its tokens are strips of one channel, shared among their pixels. "
+            if "aacn-legacy" in kinds else "") + (
+        "CBAM: the gate of each place, not what others take from it. " if "cbam" in kinds else ""
+    )  # fmt: skip
+
+
 def wanted(tables: dict[str, pd.DataFrame]) -> bool:
     """Only where a trained run has maps."""
     return bool(tables["attention_maps"]["training"].isin(s.columns.TRAINED).any())
@@ -126,6 +135,6 @@ def caption(tables: dict[str, pd.DataFrame]) -> str:
         "attention_maps.csv), their luminance and that of the two photographs at the resolution of the finest map, and "
         "the attention that each place receives at the first and the last layer that has it, relative to an even "
         f"spread; means over {s.span(heads)} heads and all places that look. The first of {seeds} "
-        f"seed{'' if seeds == 1 else 's'} of each network ({', '.join(runs['run'])}). {which}"
+        f"seed{'' if seeds == 1 else 's'} of each network ({', '.join(runs['run'])}). {_other_kinds(runs)}{which}"
         "Examples, single images: no interval."
     )

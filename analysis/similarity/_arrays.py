@@ -46,12 +46,12 @@ def gram(xp: ModuleType, x: Array, like: Array) -> Array:
 
 
 def cross(xp: ModuleType, x: Array, mean: Array, y: Array) -> tuple[Array, Array]:
-    """X'X (n_features, n_features) and X'Y (n_features, n_neuroids) of x minus its mean, in the mean's precision."""
-    own, other = zeros(xp, (x.shape[1], x.shape[1]), mean), zeros(xp, (x.shape[1], y.shape[1]), mean)
+    """X'X (n_features, n_features) and Y'X (n_neuroids, n_features) of x minus its mean, in the mean's precision."""
+    own, other = zeros(xp, (x.shape[1], x.shape[1]), mean), zeros(xp, (y.shape[1], x.shape[1]), mean)
     for stimuli in blocks(len(x), _NUMBERS // x.shape[1]):
         part = centred(xp, x[stimuli], mean)
         own += part.T @ part
-        other += part.T @ moved(xp, y[stimuli], mean)
+        other += moved(xp, y[stimuli], mean).T @ part
     return own, other
 
 

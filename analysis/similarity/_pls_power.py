@@ -3,14 +3,24 @@
 In numpy wherever the features are: these matrices are small, and what decides when to stop is in their loop.
 """
 
+from itertools import pairwise
+from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
+
+from analysis.similarity._backend import blocks
 
 # Below so many roundings, as a fraction of its largest possible value, a sum of squares is rounding error.
 ROUNDINGS = 45.0
 # M is computed afresh once updates have taken it below this fraction, so that it keeps ten digits.
 STALE = 1e-6
+# Steps of the power iteration between looks at whether to end.
+_LOOK = 12
+# A start below this fraction of the trace would lose all digits on the way to the next look.
+_STEEP = 1e-12
+# Numbers of matrices that stay close to the processor while they are multiplied again and again.
+_NUMBERS = 2**16
 
 
 class Job(NamedTuple):
@@ -52,36 +62,93 @@ def dominant(m: np.ndarray, start: np.ndarray, active: np.ndarray, tol: float, m
     live = each[active & (diagonal > 0)]
     if not len(live):
         return c
-    lengths = np.sqrt(diagonal[live])
-    c[live, start[live]] = 1.0 / lengths
+    c[live, start[live]] = 1.0 / np.sqrt(diagonal[live])
     if n_neuroids == 1:
         return c
-    part = m if len(live) == len(m) else m[live]
-    d = part[np.arange(len(live)), start[live]] / lengths[:, None]
-    done = np.zeros(len(live), dtype=bool)
     # More steps than these cost more than an eigendecomposition.
-    patience = min(max_iter - 1, 2 * n_neuroids)
-    for _ in range(patience):
-        after = (part @ d[:, :, None])[:, :, 0]
-        lengths = np.sqrt((d * after).sum(axis=1))
-        below = 2.0 - 2.0 * (d * d).sum(axis=1) / lengths < tol
-        c[live[~done]] = (d / lengths[:, None])[~done]
-        done |= below
-        if done.all():
-            return c
-        d = after / lengths[:, None]
-        if 2 * done.sum() > len(done):  # what has ended is carried along until a copy of the rest is cheaper
-            live, part, d, done = live[~done], part[~done], d[~done], np.zeros((~done).sum(), dtype=bool)
-    for i in live[~done]:
+    patience = min(max_iter - 1, 8 * n_neuroids)
+    at_once = _NUMBERS // n_neuroids**2
+    together = np.zeros(len(m), dtype=bool)
+    if at_once > 4:
+        together[live] = diagonal[live] > _STEEP * np.einsum("fqq->f", m)[live]
+    rest = [i for i in live if not together[i] and not _alone(m[i], c[i], start[i], tol, patience)]
+    live = np.flatnonzero(together)
+    rest += [i for jobs in blocks(len(live), at_once) for i in _together(m, c, live[jobs], start, tol, patience)]
+    for i in rest:
         c[i] = stopped(m[i], c[i], max_iter - 1 - patience, tol)
+    c[~np.isfinite(c).all(axis=1)] = 0.0  # m is rounding error, which need not have positive eigenvalues
     return c
+
+
+def _alone(m: np.ndarray, c: np.ndarray, start: int, tol: float, steps: int) -> bool:
+    """`_together` for one job, m (n_neuroids, n_neuroids) and c (n_neuroids,); whether it has ended."""
+    trace = np.trace(m)
+    m = m / trace
+    look = _LOOK if m[start, start] > _STEEP else 1
+    ahead = np.empty((look + 1, len(c)))
+    vs = list(ahead)
+    np.divide(m[start], np.sqrt(m[start, start]), out=vs[0])
+    for first in range(0, steps, look):
+        for now, after in pairwise(vs):
+            np.dot(m, now, out=after)
+        squares = np.einsum("sq,sq->s", ahead[:-1], ahead[:-1]).tolist()
+        products = np.einsum("sq,sq->s", ahead[:-1], ahead[1:]).tolist()
+        before = 1.0
+        for v, square, product in zip(vs[: steps - first], squares, products):
+            if not before * product > 0:
+                c[:] = np.nan
+                return True
+            if 2.0 - 2.0 * square / sqrt(before * product) < tol:
+                np.divide(v, sqrt(product * trace), out=c)
+                return True
+            before = product
+        np.divide(v, sqrt(product * trace), out=c)
+        np.divide(vs[-1], sqrt(product), out=vs[0])
+    return False
+
+
+def _together(m: np.ndarray, c: np.ndarray, live: np.ndarray, start: np.ndarray, tol: float, steps: int) -> np.ndarray:
+    """At most so many steps from c of the jobs `live`, in place; which of them have not ended by then.
+
+    v becomes Mv, with M divided by its trace so that nothing grows, and every few steps it is looked up whether there
+    was one to end at: with `before`, v and Mv in a row its c is v / sqrt(v'Mv), and the product of its weights with
+    those before is v'v / sqrt(before'v v'Mv).
+    """
+    part = m[live]
+    trace = np.einsum("fqq->f", part)
+    part /= trace[:, None, None]
+    v = part[np.arange(len(live)), start[live]]
+    v /= np.sqrt(v[np.arange(len(live)), start[live]])[:, None]
+    done = np.zeros(len(live), dtype=bool)
+    for first in range(0, steps, _LOOK):
+        ahead = np.empty((min(_LOOK, steps - first) + 1, *v.shape))
+        ahead[0] = v
+        for now, after in pairwise(ahead[:, :, :, None]):
+            np.matmul(part, now, out=after)
+        squares = np.einsum("sfq,sfq->sf", ahead[:-1], ahead[:-1])
+        products = np.einsum("sfq,sfq->sf", ahead[:-1], ahead[1:])
+        between = products * np.concatenate([np.ones((1, len(live))), products[:-1]])
+        # A product that is not positive ends the iteration too.
+        below = ~((between > 0) & (2.0 - 2.0 * squares / np.sqrt(np.where(between > 0, between, 1.0)) >= tol))
+        stop = np.where(below.any(axis=0), below.argmax(axis=0), len(below) - 1)
+        each = np.arange(len(live))
+        length = products[stop, each] * trace
+        found = ahead[stop, each] / np.sqrt(np.where((length > 0) & (between[stop, each] > 0), length, np.nan))[:, None]
+        c[live[~done]] = found[~done]
+        done |= below.any(axis=0)
+        if done.all():
+            break
+        v = ahead[-1] / np.sqrt(np.where(products[-1] > 0, products[-1], 1.0))[:, None]
+        if 4 * done.sum() > len(done):  # what has ended is carried along until a copy of the rest is cheaper
+            live, part, v, trace, done = live[~done], part[~done], v[~done], trace[~done], done[~done]
+    return live[~done]
 
 
 def deflate(m: np.ndarray, v: np.ndarray, loading: np.ndarray) -> None:
     """m - vq' - qv' in place, for m (n_jobs, n_neuroids, n_neuroids), v and loadings q (n_jobs, n_neuroids)."""
-    half = v[:, :, None] * loading[:, None, :]
-    m -= half
-    m -= half.swapaxes(1, 2)
+    left, right = np.stack([v, loading], axis=2), np.stack([loading, v], axis=1)
+    for jobs in blocks(len(m), _NUMBERS // 2 // m.shape[1] ** 2):
+        m[jobs] -= left[jobs] @ right[jobs]
 
 
 def stopped(m: np.ndarray, c: np.ndarray, steps: int, tol: float) -> np.ndarray:

@@ -20,7 +20,7 @@ from analysis.similarity._pls_power import ROUNDINGS, STALE, Job, deflate, domin
 @dataclass(frozen=True)
 class Primal:
     """x (n_stimuli, n_features) in its own precision, its mean, X'X; of each region the centred responses, in the
-    precision of the sums, and X'Y."""
+    precision of the sums, and Y'X."""
 
     x: Array
     mean: Array
@@ -42,7 +42,7 @@ def prepare(xp: ModuleType, x: Array, ys: list[Array], like: Array) -> Primal:
     mean = means(xp, x, like)
     sizes = np.cumsum([0] + [y.shape[1] for y in ys])
     own, other = cross(xp, x, mean, xp.concatenate(ys, 1) if len(ys) > 1 else ys[0])
-    return Primal(x, mean, own, ys, [other[:, a:b] for a, b in zip(sizes, sizes[1:])])
+    return Primal(x, mean, own, ys, [other[a:b] for a, b in zip(sizes, sizes[1:])])
 
 
 def numbers(shared: Primal, n_neuroids: int, n_components: int) -> int:
@@ -68,7 +68,7 @@ def fit(
         members.setdefault(job.split, []).append(i)
         left_out = _extended(xp, rows(y, fold.out), fold.n_train)
         total[i, : y.shape[1]] = job.square
-        s[i, : y.shape[1]] = shared.others[job.region].T
+        s[i, : y.shape[1]] = shared.others[job.region]
         s[i, : y.shape[1]] -= left_out.T @ fold.rows
         s[i, np.flatnonzero(total[i] == 0)] = 0.0
     n_train = np.array([len(job.train) for job in jobs])
@@ -78,7 +78,7 @@ def fit(
     r, loads = zeros(xp, (n_jobs, n_components, p), like), zeros(xp, (n_jobs, n_components, p), like)
     q = zeros(xp, (n_jobs, n_components, width), like)  # what one unit of score adds to each response
     squares = zeros(xp, (n_jobs, n_components), like) + 1.0  # sums of squares of the scores
-    m = host(double(s @ s.swapaxes(1, 2)))
+    m = host(s @ s.swapaxes(1, 2)).astype(np.float64, copy=False)
     fresh = np.einsum("fqq->f", m).copy()
     left = total.copy()  # sums of squares of the responses that are not explained yet
     active = fresh > 0
@@ -135,6 +135,7 @@ def _extended(xp: ModuleType, left_out: Array, n_train: int) -> Array:
 
 def _predicted(xp: ModuleType, fold: _Fold, job: Job, r: Array, q: Array) -> np.ndarray:
     """Predictions relative to the mean of the training responses."""
-    mean = -fold.rows[-1] / fold.n_train**0.5  # of the training stimuli: all features sum to zero
-    tested = rows(fold.rows, np.searchsorted(fold.out, job.test)) - mean
-    return host(double((tested @ r.T) @ q))
+    # The mean of the training stimuli is minus the last row over sqrt(n_train): all features sum to zero.
+    scores = fold.rows @ r.T
+    tested = rows(scores, np.searchsorted(fold.out, job.test)) + scores[-1] / fold.n_train**0.5
+    return host(double(tested @ q))

@@ -1,11 +1,15 @@
 """What one call of a regression metric is about: layers, regions and the splits of each, checked."""
 
+import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
+from analysis.similarity import _workers
 from analysis.similarity._arrays import constant, held_out_r
 from analysis.similarity._backend import Array, checked, host
 from analysis.similarity._splits import Splits
@@ -33,9 +37,9 @@ class Target(NamedTuple):
     constant: np.ndarray
 
 
-# Predictions (n_test, n_neuroids) for each split of each target, from the library, x, the targets and an array that
-# holds precision and device of the sums.
-Predict = Callable[[ModuleType, Array, list[Target], Array], list[list[np.ndarray]]]
+# Predictions (n_test, n_neuroids) for each split of each target, from the library, x, the targets, an array that
+# holds precision and device of the sums, and the bound on the working memory.
+Predict = Callable[[ModuleType, Array, list[Target], Array, int], list[list[np.ndarray]]]
 
 
 def score_many(
@@ -44,48 +48,68 @@ def score_many(
     splits: Splits | Mapping[str, Splits],
     predict: Predict,
     dtype: str,
+    max_bytes: int,
 ) -> dict[str, np.ndarray] | dict[str, dict[str, np.ndarray]]:
-    """r (n_splits, n_neuroids) of each layer: {layer: r} for one array of responses, {layer: {region: r}} for many."""
-    found = {}
-    for layer, targets, predictions in predictions_of(xs, ys, splits, predict, dtype):
-        found[layer] = {t.region: held_out_r(p, t.y, t.splits, t.constant) for t, p in zip(targets, predictions)}
-    return found if isinstance(ys, Mapping) else {layer: r[""] for layer, r in found.items()}
+    """r (n_splits, n_neuroids) of each layer: {layer: r} for one array of responses, {layer: {region: r}} for many.
 
-
-def predictions_of(
-    xs: Mapping[str, Array],
-    ys: Array | Mapping[str, Array],
-    splits: Splits | Mapping[str, Splits],
-    predict: Predict,
-    dtype: str,
-) -> Iterator[tuple[str, list[Target], list[list[np.ndarray]]]]:
-    """Layer by layer: its name, the targets and the predictions for them.
-
+    Layers in numpy go side by side (_workers), with max_bytes divided among them; torch keeps its device busy alone.
     Raises BlendnetError (with the layer's or region's name, where it has one) for what `_backend.checked` refuses,
     for no layer or region, a region without splits and another dtype than DTYPES.
     """
-    if dtype not in DTYPES:
-        raise unknown("dtype", dtype, DTYPES)
+    _known(dtype)
     if not xs:
         raise BlendnetError("there are no layers to score; extract activations first")
-    targets: list[Target] = []
     regions = ys if isinstance(ys, Mapping) else {"": ys}
     if not regions:
         raise BlendnetError("there are no regions to predict; give the responses of one")
+    for region in regions:
+        if isinstance(splits, Mapping) and region not in splits:
+            raise BlendnetError(f"region {region!r} has no splits; give one list for all regions, or one for each")
+    targets: list[Target] = []
+
+    def layers() -> Iterator[tuple[str, Array]]:
+        for layer in xs:
+            x = xs[layer]
+            if not targets:
+                targets.extend(_targets(layer, x, regions, splits))
+            yield layer, x
+            del x  # before the next is read
+
+    def scored(layer: str, x: Array) -> dict[str, np.ndarray]:
+        first = targets[0]
+        xp, x, y = _checked(_name(layer, first.region), x, regions[first.region], first.splits)
+        with nullcontext() if xp is np else turn:
+            found = predict(xp, x, targets, _like(xp, y, dtype), max_bytes // workers)
+        return {t.region: held_out_r(p, t.y, t.splits, t.constant) for t, p in zip(targets, found)}
+
+    turn = threading.Lock()
+    torch = sys.modules.get("torch")
+    on_torch = torch is not None and any(isinstance(y, torch.Tensor) for y in regions.values())
+    workers = 1 if on_torch else _workers.count(len(xs))
+    all_found = _workers.ordered(layers(), scored, workers)
+    return all_found if isinstance(ys, Mapping) else {layer: r[""] for layer, r in all_found.items()}
+
+
+def predictions(x: Array, y: Array, splits: Splits, predict: Predict, dtype: str, max_bytes: int) -> list[np.ndarray]:
+    """Predictions (n_test, n_neuroids) for each split of one layer and region; errors as in `score_many`."""
+    _known(dtype)
+    xp, x, checked_y = _checked("", x, y, splits)
+    return predict(xp, x, [_target("", host(checked_y), splits, {})], _like(xp, checked_y, dtype), max_bytes)[0]
+
+
+def _known(dtype: str) -> None:
+    if dtype not in DTYPES:
+        raise unknown("dtype", dtype, DTYPES)
+
+
+def _targets(layer: str, x: Array, regions: Mapping[str, Array], splits: Splits | Mapping[str, Splits]) -> list[Target]:
+    """What all layers predict; the responses are checked beside the first layer."""
     known: dict[tuple[bytes, bytes], int] = {}
-    for number, (layer, x) in enumerate(xs.items()):
-        for region, y in regions.items():
-            if number and targets and region != targets[0].region:
-                continue  # the responses were checked beside the first layer
-            own = splits.get(region) if isinstance(splits, Mapping) else splits
-            if own is None:
-                raise BlendnetError(f"region {region!r} has no splits; give one list for all regions, or one for each")
-            name = ", ".join([f"layer {layer!r}"] * bool(layer) + [f"region {region!r}"] * bool(region))
-            xp, checked_x, checked_y = _checked(name, x, y, own)
-            if not number:
-                targets.append(_target(region, host(checked_y), own, known))
-        like = checked_y[:0, :0] if dtype == "float64" else _single(xp, checked_y)
-        yield layer, targets, predict(xp, checked_x, targets, like)
+    targets = []
+    for region, y in regions.items():
+        own = splits[region] if isinstance(splits, Mapping) else splits
+        targets.append(_target(region, host(_checked(_name(layer, region), x, y, own)[2]), own, known))
+    return targets
 
 
 def _target(region: str, y: np.ndarray, splits: Splits, known: dict[tuple[bytes, bytes], int]) -> Target:
@@ -103,6 +127,10 @@ def _target(region: str, y: np.ndarray, splits: Splits, known: dict[tuple[bytes,
     return Target(region, y, mean, centred, splits, numbers, means, squares, fixed)
 
 
+def _name(layer: str, region: str) -> str:
+    return ", ".join([f"layer {layer!r}"] * bool(layer) + [f"region {region!r}"] * bool(region))
+
+
 def _checked(name: str, x: Array, y: Array, splits: Splits) -> tuple[ModuleType, Array, Array]:
     try:
         return checked(x, y, splits)
@@ -110,5 +138,8 @@ def _checked(name: str, x: Array, y: Array, splits: Splits) -> tuple[ModuleType,
         raise BlendnetError(f"{name}: {error}" if name else str(error)) from error
 
 
-def _single(xp: ModuleType, y: Array) -> Array:
+def _like(xp: ModuleType, y: Array, dtype: str) -> Array:
+    """Nothing, in the precision of the sums and on their device."""
+    if dtype == "float64":
+        return y[:0, :0]
     return y[:0, :0].astype(np.float32) if xp is np else y[:0, :0].to(xp.float32)

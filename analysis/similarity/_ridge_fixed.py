@@ -54,7 +54,7 @@ def _primal(xp: ModuleType, x: Array, y: np.ndarray, like: Array, alpha: float, 
     diagonal = np.arange(len(own))
     own[diagonal, diagonal] += alpha
     lower = xp.linalg.cholesky(own)
-    fitted = _forward(xp, lower, other)
+    fitted = _forward(xp, lower, other.T)
     whole_z = None
     if x.shape[0] * x.shape[1] * like.dtype.itemsize <= max_bytes:  # else anew for each split
         whole_z = _forward(xp, lower, centred(xp, x, mean).T)

@@ -25,7 +25,7 @@ from analysis.similarity import _pls_dual, _pls_primal
 from analysis.similarity._arrays import moved
 from analysis.similarity._backend import Array
 from analysis.similarity._pls_power import Job
-from analysis.similarity._regression import MAX_BYTES, Predict, Target, predictions_of
+from analysis.similarity._regression import MAX_BYTES, Predict, Target, predictions
 from analysis.similarity._regression import score_many as _score_many
 from analysis.similarity._splits import Splits
 
@@ -54,7 +54,7 @@ def score(
     1e-4 (1e-3 for single neuroids on flat spectra, where the early stop falls elsewhere). Raises BlendnetError
     for NaN, infinity, unequal numbers of stimuli and impossible splits.
     """
-    return _one(_score_many({"": x}, y, splits, _predictor(n_components, tol, max_iter, max_bytes), dtype))
+    return _one(_score_many({"": x}, y, splits, _predictor(n_components, tol, max_iter), dtype, max_bytes))
 
 
 def score_many(
@@ -74,8 +74,12 @@ def score_many(
     {region: responses} to the same stimuli; splits: of all regions, or {region: splits}. Returns {layer: r} for
     one region, {layer: {region: r}} for several, r as `score` gives it. Options and errors as there; errors name
     layer and region.
+
+    Layers in numpy go side by side, as many as the linear algebra has threads (OMP_NUM_THREADS), each on one of them;
+    they share max_bytes, and each holds a shared matrix. xs may read its layers when asked for them: a layer is read
+    when a worker is free, and no more are held than go side by side.
     """
-    return _score_many(xs, ys, splits, _predictor(n_components, tol, max_iter, max_bytes), dtype)
+    return _score_many(xs, ys, splits, _predictor(n_components, tol, max_iter), dtype, max_bytes)
 
 
 def predict(
@@ -95,16 +99,15 @@ def predict(
     or the responses are exhausted (scikit-learn goes on and fits rounding errors). Shapes, options and errors
     as in `score`.
     """
-    run = _predictor(n_components, tol, max_iter, max_bytes)
-    return next(predictions_of({"": x}, y, splits, run, dtype))[2][0]
+    return predictions(x, y, splits, _predictor(n_components, tol, max_iter), dtype, max_bytes)
 
 
 def _one(found: dict) -> np.ndarray:
     return found[""]
 
 
-def _predictor(n_components: int, tol: float, max_iter: int, max_bytes: int) -> Predict:
-    def run(xp: ModuleType, x: Array, targets: list[Target], like: Array) -> list[list[np.ndarray]]:
+def _predictor(n_components: int, tol: float, max_iter: int) -> Predict:
+    def run(xp: ModuleType, x: Array, targets: list[Target], like: Array, max_bytes: int) -> list[list[np.ndarray]]:
         side = _pls_primal if x.shape[1] < len(x) else _pls_dual
         shared = side.prepare(xp, x, [moved(xp, t.centred, like) for t in targets], like)
         components = min(n_components, x.shape[1])

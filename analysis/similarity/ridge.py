@@ -21,7 +21,7 @@ import numpy as np
 from analysis.similarity import _ridge_fixed
 from analysis.similarity._arrays import centred, gram, means, moved, zeros
 from analysis.similarity._backend import Array, blocks, double, host, rows
-from analysis.similarity._regression import MAX_BYTES, Predict, Target, predictions_of
+from analysis.similarity._regression import MAX_BYTES, Predict, Target, predictions
 from analysis.similarity._regression import score_many as _score_many
 from analysis.similarity._splits import Splits
 from blendnet.errors import BlendnetError
@@ -69,7 +69,8 @@ def score(
     penalty and 1e-2 where one is chosen (the smallest of the penalties are lost in rounding). Raises BlendnetError
     as pls.score, and for penalties that are not positive.
     """
-    return _score_many({"": x}, y, splits, _predictor(alphas, fixed_alpha, groups, max_bytes), dtype)[""]  # type: ignore[return-value]
+    run = _predictor(alphas, fixed_alpha, groups)
+    return _score_many({"": x}, y, splits, run, dtype, max_bytes)[""]  # type: ignore[return-value]
 
 
 def score_many(
@@ -88,9 +89,9 @@ def score_many(
     xs: {layer: features (n_stimuli, n_features)}; ys: responses (n_stimuli, n_neuroids) of one region, or
     {region: responses} to the same stimuli; splits: of all regions, or {region: splits}. Returns {layer: r} for
     one region, {layer: {region: r}} for several, r as `score` gives it. Options and errors as there; errors name
-    layer and region.
+    layer and region. Layers go side by side, and are read, as in pls.score_many.
     """
-    return _score_many(xs, ys, splits, _predictor(alphas, fixed_alpha, groups, max_bytes), dtype)
+    return _score_many(xs, ys, splits, _predictor(alphas, fixed_alpha, groups), dtype, max_bytes)
 
 
 def predict(
@@ -105,14 +106,11 @@ def predict(
     dtype: str = "float64",
 ) -> list[np.ndarray]:
     """Responses predicted for the test stimuli of each split; a list of float64 (n_test, n_neuroids)."""
-    run = _predictor(alphas, fixed_alpha, groups, max_bytes)
-    return next(predictions_of({"": x}, y, splits, run, dtype))[2][0]
+    return predictions(x, y, splits, _predictor(alphas, fixed_alpha, groups), dtype, max_bytes)
 
 
-def _predictor(
-    alphas: tuple[float, ...], fixed_alpha: float | None, groups: np.ndarray | None, max_bytes: int
-) -> Predict:
-    def run(xp: ModuleType, x: Array, targets: list[Target], like: Array) -> list[list[np.ndarray]]:
+def _predictor(alphas: tuple[float, ...], fixed_alpha: float | None, groups: np.ndarray | None) -> Predict:
+    def run(xp: ModuleType, x: Array, targets: list[Target], like: Array, max_bytes: int) -> list[list[np.ndarray]]:
         if groups is not None and np.shape(groups) != (len(x),):
             raise BlendnetError(
                 f"groups has shape {np.shape(groups)}, but there are {len(x)} stimuli; give one label each"

@@ -7,7 +7,6 @@ n_pairs = n_stimuli * (n_stimuli - 1) / 2 numbers; NaN marks a pair that is left
 """
 
 import numpy as np
-from scipy.stats import rankdata
 
 from blendnet.errors import BlendnetError, unknown
 
@@ -32,12 +31,13 @@ def rdm(x: np.ndarray, *, distance: str = "correlation") -> np.ndarray:
     if not np.isfinite(x).all():
         stimulus, feature = np.argwhere(~np.isfinite(x))[0]
         raise BlendnetError(f"feature {feature} is {x[stimulus, feature]} at stimulus {stimulus}; leave it out")
-    upper = np.triu_indices(len(x), 1)
     if distance == "euclidean":
         x = x - x.mean(axis=0)
         squares = (x * x).sum(axis=1)
         products = x @ x.T
-        return np.maximum(squares[upper[0]] + squares[upper[1]] - 2.0 * products[upper], 0.0) / x.shape[1]
+        products *= -2.0
+        products += squares[:, None] + squares[None, :]
+        return np.maximum(upper(products), 0.0) / x.shape[1]
     size = np.abs(x).max(axis=1)
     x = x - x.mean(axis=1, keepdims=True)
     norms = np.sqrt((x * x).sum(axis=1))
@@ -48,7 +48,18 @@ def rdm(x: np.ndarray, *, distance: str = "correlation") -> np.ndarray:
             "correlation distance does not exist there: leave the layer out or use distance 'euclidean'"
         )
     x /= norms[:, None]
-    return 1.0 - (x @ x.T)[upper]
+    found = upper(x @ x.T)
+    return np.subtract(1.0, found, out=found)
+
+
+def upper(full: np.ndarray) -> np.ndarray:
+    """(n_stimuli, n_stimuli) -> (n_pairs,): the upper triangle, without the two index arrays of its length."""
+    n = len(full)
+    out, start = np.empty(n * (n - 1) // 2), 0
+    for i in range(n - 1):
+        out[start : start + n - 1 - i] = full[i, i + 1 :]
+        start += n - 1 - i
+    return out
 
 
 def n_stimuli(rdms: np.ndarray) -> int:
@@ -109,7 +120,7 @@ def pool(rdms: np.ndarray, method: str = "spearman") -> np.ndarray:
     kept = ~np.isnan(rdms).any(axis=0)
     values = rdms[:, kept]
     if method == "spearman":
-        values = rankdata(values, axis=1)
+        values = _ranks(values)
     elif method in ("pearson", "whitened"):
         values = (values - values.mean(axis=1, keepdims=True)) / values.std(axis=1, keepdims=True)
     elif method in ("cosine", "whitened_cosine"):
@@ -146,23 +157,47 @@ def ceiling(brain_rdms: np.ndarray, method: str = "spearman") -> tuple[float, fl
 
 
 def _points(rdms: np.ndarray, kept: np.ndarray, method: str) -> np.ndarray:
-    """Vectors of unit length (n_rdms, n) whose inner products are the similarities."""
+    """Vectors of unit length (n_rdms, n) whose inner products are the similarities.
+
+    An RDM of thousands of stimuli is hundreds of megabytes, so that no copy of it is made that is not needed.
+    """
+    values = rdms if kept.all() else rdms[:, kept]
     if method == "spearman":
-        points = rankdata(rdms[:, kept], axis=1)
+        points = _ranks(values)
     elif method in ("pearson", "cosine"):
-        points = rdms[:, kept]
+        points = values.copy()
     elif method in ("whitened", "whitened_cosine"):
-        values = np.where(kept, rdms, 0.0)
+        filled = np.where(kept, rdms, 0.0)
         if method == "whitened":
-            values = np.where(kept, values - values.sum(axis=1, keepdims=True) / kept.sum(), 0.0)
-        points = _whitened(values, kept)
+            filled = np.where(kept, filled - filled.sum(axis=1, keepdims=True) / kept.sum(), 0.0)
+        points = _whitened(filled, kept)
     else:
         raise unknown("method", method, METHODS)
     if method in ("spearman", "pearson"):
-        points = points - points.mean(axis=1, keepdims=True)
+        points -= points.mean(axis=1, keepdims=True)
     length = np.sqrt((points * points).sum(axis=1, keepdims=True))
-    flat = length <= 1e-12 * np.abs(rdms[:, kept]).max(axis=1, keepdims=True) * np.sqrt(kept.sum())
-    return np.where(flat, np.nan, points / np.where(flat, 1.0, length))
+    most = np.maximum(values.max(axis=1, keepdims=True), -values.min(axis=1, keepdims=True))
+    flat = length <= 1e-12 * most * np.sqrt(kept.sum())
+    points /= np.where(flat, 1.0, length)
+    points[flat[:, 0]] = np.nan
+    return points
+
+
+def _ranks(rows: np.ndarray) -> np.ndarray:
+    """Mean ranks (r, n), from 1, of each row; those of scipy's rankdata, which holds about twice as many copies."""
+    out = np.empty(rows.shape)
+    for row, ranks in zip(rows, out):
+        order = np.argsort(row)
+        ordered = row[order]
+        new = ordered[1:] != ordered[:-1]
+        del ordered
+        if new.all():
+            ranks[order] = np.arange(1.0, len(row) + 1.0)
+            continue
+        last = np.append(np.flatnonzero(new), len(row) - 1)
+        size = np.diff(last, prepend=-1)
+        ranks[order] = np.repeat(last - 0.5 * (size - 1) + 1.0, size)
+    return out
 
 
 def _whitened(values: np.ndarray, kept: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ networks agree on these stimuli; it is exact for that, but twins that are tested
 stimuli alike, so it says nothing of others. The interval draws the stimuli again, too; verdicts go by it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,7 +90,7 @@ def compute(
     if not len(pairs):
         return tables.empty("effects")
     pairs["family"] = pairs["quantity"].map(family)
-    images = {run: _by_quantity(frames) for run, frames in (outcomes or {}).items()}
+    images = _images(outcomes or {})
     rows = []
     for cell, part in pairs.groupby(_CELL, sort=True):
         base = dict(zip(_CELL, cell))
@@ -216,7 +216,7 @@ def _notes(row: dict[str, Any], level: str, found: hierarchical.Estimate, told: 
 
 
 def _stimuli(
-    part: pd.DataFrame, quantity: str, images: Mapping[str, Mapping[str, Images]], samples: Samples
+    part: pd.DataFrame, quantity: str, images: Callable[[str, str], Images | None], samples: Samples
 ) -> Stimuli | None:
     """The stimuli's share for the pairs of `part`, in the order of `_row` (by network, then as they stand); None where
     a run lacks its images or samples, or twins have others."""
@@ -236,7 +236,7 @@ def _stimuli(
         if metric.startswith("rsa") and int(ordered["n_subjects_plain"].fillna(1).min()) > 1:
             words = "stimuli, subjects"
         return Stimuli(covariance, min(int(ordered["n_stimuli_plain"].min()), len(kept[0][0])), words)
-    own = [tuple(images.get(run, {}).get(quantity) for run in pair) for pair in runs]
+    own = [tuple(images(run, quantity) for run in pair) for pair in runs]
     there = [(a, b) for a, b in own if a is not None and b is not None]
     if len(there) < len(runs):
         return None
@@ -247,19 +247,39 @@ def _stimuli(
     return Stimuli(hierarchical.blends_covariance(difference, first.photographs), len(difference), "stimuli")
 
 
-def _by_quantity(frames: Mapping[str, pd.DataFrame]) -> dict[str, Images]:
-    """The images of each quantity of one run: of each alpha, and of the even blends all and by pair."""
-    found = {}
-    for name, (test, _) in QUANTITIES.items():
-        if test not in frames:
-            continue
-        frame = frames[test].sort_values("id")
-        parts = {"": frame}
-        if test == "blended":
-            even = frame[frame["alpha"] == "0.5"]
-            parts = {"": even} | {f"@alpha={alpha}": own for alpha, own in frame.groupby("alpha")}
-            parts |= {f"@pair={pair}": own for pair, own in even.groupby("pair")}
-        for group, own in parts.items():
-            photographs = own[["image_a", "image_b"]].to_numpy(str) if test == "blended" else None
-            found[f"accuracy:{name}{group}"] = Images(own["id"].to_numpy(), own["correct"].to_numpy(float), photographs)
-    return found
+def _images(outcomes: Outcomes) -> Callable[[str, str], Images | None]:
+    """(run, quantity) -> its images, None where there are none. Of one quantity at a time: with another, those of the
+    last are let go, since by quantity and run they are copies of the names of every photograph."""
+    held: dict[str, Images | None] = {}
+    last = ""
+
+    def images(run: str, quantity: str) -> Images | None:
+        nonlocal last
+        if quantity != last:
+            held.clear()
+            last = quantity
+        if run not in held:
+            held[run] = _of_quantity(outcomes.get(run, {}), quantity)
+        return held[run]
+
+    return images
+
+
+def _of_quantity(frames: Mapping[str, pd.DataFrame], quantity: str) -> Images | None:
+    """The images of one quantity of one run: of an alpha, or of the even blends all and by pair."""
+    name, _, group = quantity.removeprefix("accuracy:").partition("@")
+    test = QUANTITIES[name][0]
+    if test not in frames:
+        return None
+    own = frames[test]
+    by, _, value = group.partition("=")
+    if by == "alpha":
+        own = own[own["alpha"] == value]
+    elif test == "blended":
+        own = own[own["alpha"] == "0.5"]
+        own = own[own["pair"] == value] if by == "pair" else own
+    if not len(own):
+        return None
+    own = own.sort_values("id")
+    photographs = own[["image_a", "image_b"]].to_numpy(str) if test == "blended" else None
+    return Images(own["id"].to_numpy(), own["correct"].to_numpy(float), photographs)

@@ -5,8 +5,8 @@ A fence says its language; a line '% test: WORD' before it, which readers do not
     python              run, all of a page in one namespace
     code-block python   written to the file that its caption names ('% test: append' adds it at the end)
     diff                applied to the file that its caption names
-    sh                  '% test: run' (must succeed), '% test: fails' (must end with status 1), or '% test: parse'
-                        (too long to be run: every command must be one that make or the program knows)
+    sh                  '% test: run' (must succeed), '% test: fails' (must end with status 1), or '% test: small'
+                        (long: run with a tiny profile of the same name, see small.py; 'parse' is its older name)
     text                '% test: output' (lines that the block before printed; … stands for anything), or
                         '% test: shown' (a picture in letters: a folder, a format)
 """
@@ -20,9 +20,10 @@ CODE = "{code-block} python"
 # Directives of the pages that hold no code.
 DIRECTIVES = ("{toctree}", "{eval-rst}", "{note}", "{warning}", "{figure}", "{image}")
 WORDS = {
-    "python": ("run",), "file": ("write", "append"), "diff": ("apply",), "sh": ("run", "fails", "parse"),
+    "python": ("run",), "file": ("write", "append"), "diff": ("apply",), "sh": ("run", "fails", "small", "parse"),
     "text": ("output", "shown"),
 }  # fmt: skip
+SMALL = ("small", "parse")
 _DEFAULT = {"python": "run", "file": "write", "diff": "apply"}
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from blendnet.data.brain import _strangers  # enters no number
 from blendnet.errors import BlendnetError
 from blendnet.files import make_folder
 
@@ -121,6 +122,7 @@ def _unpacked_whole(where: Path, stimulus_set: str) -> None:
             shutil.rmtree(folder)
 
 
+@_strangers.else_false  # enters no number
 def _same(path: Path, folder: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
