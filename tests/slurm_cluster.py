@@ -80,8 +80,8 @@ def free_ports(n: int) -> list[int]:
 
 @contextmanager
 def cluster(nodes: int = 1, cpus: int = 2, gpus: int = 0) -> Iterator[Path]:
-    """Start a cluster; gpus: of the first node, the others have none. Gives its folder, with SLURM_CONF set for this process and its children meanwhile. Raises
-    CannotStartError where the programs are missing or do not start."""
+    """Start a cluster; gpus: of the first node, the others have none. Gives its folder, with SLURM_CONF set for this
+    process and its children meanwhile. Raises CannotStartError where the programs are missing or do not start."""
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
     programs = {name: shutil.which(name, path=path) for name in DAEMONS}
     missing = [name for name, found in programs.items() if found is None]

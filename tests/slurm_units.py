@@ -94,9 +94,10 @@ def submit(verb: str, results: Path, *slurm: str, only: str = "*", epochs: int =
 
 def submitter(verb: str, results: Path, *slurm: str, out: Path | None = None, **about) -> subprocess.Popen:
     """A process that submits and waits, as a user's command does; out: the file for what it says."""
+    environment = os.environ | {k: str(v) for k, v in about.items()}
     with (out or Path(os.devnull)).open("w") as to:
         return subprocess.Popen([sys.executable, "-m", PROGRAM, "--executor", verb, str(results), *slurm], cwd=ROOT,
-                                stdout=to, stderr=to, env=os.environ | {k: str(v) for k, v in about.items()})  # fmt: skip
+                                stdout=to, stderr=to, env=environment)  # fmt: skip
 
 
 def here(verb: str, results: Path, *arguments: str, epochs: int = EPOCHS) -> None:

@@ -321,7 +321,7 @@ def test_only_what_is_not_in_flight_is_submitted(context, monkeypatch, capsys):
     assert "1 of them are queued or running already: attached" in out
     assert "b done (1 s)" in out
 
-    # SLURM lists a job for a while after its unit has ended: nobody waits for that one, or takes its word for a new one.
+    # SLURM lists a job for a while after its unit has ended: nobody waits for it, or takes its word for a new one.
     write_json(_units.note_path(results, "predict", "b"), {"status": "failed", "token": "token b", "error": "long ago"})
     fake = Fake(monkeypatch, {"1_1": ("RUNNING", "None")}, {"1_1": ("RUNNING", "None")}, {})
     failed = by_slurm(context, [again[1]])
