@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from blendnet.data.brain import _strangers  # enters no number
+from blendnet.data.brain import _strangers, _trial  # enters no number
 from blendnet.data.brain._checked import not_as_published
 
 
@@ -18,6 +18,7 @@ def open_v73(path: Path, dataset: str) -> Iterator[h5py.File]:
 
     Raises BlendnetError where it is no such file.
     """
+    _trial.survives(path, dataset)  # enters no number
     try:
         file = h5py.File(path, "r")
     except OSError as error:
