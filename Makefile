@@ -12,6 +12,8 @@ READY := .venv/.ready
 FLAGS = --profile $(PROFILE) --results "$(RESULTS)" --data "$(DATA)" --only '$(ONLY)' --device $(DEVICE)
 # Where the runs are worked on: processes (JOBS=4) or SLURM jobs (SLURM='partition=gpu minutes=600').
 UNITS = $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(JOBS),--jobs $(JOBS)) $(if $(SLURM),--slurm $(SLURM))
+# Steps that are not divided into runs are one job.
+WHOLE = $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(SLURM),--slurm $(SLURM))
 TRAINING = $(if $(BUDGET),--budget $(BUDGET)) $(if $(TRACKER),--tracker $(TRACKER))
 BLENDNET := $(BIN)/blendnet
 
@@ -23,7 +25,7 @@ help:
 #: make all          train, predict, score, correlate, draw, report      PROFILE=demo|cifar10|photos|blendeduibk|paper|full
 #: make train        blended images -> checkpoints                       DATA=folder RESULTS=folder ONLY='resnet18-*' DEVICE=cuda
 #:                   BUDGET=30m plans the epochs, TRACKER=tensorboard|wandb|mlflow|none
-#:                   EXECUTOR=local JOBS=4, or EXECUTOR=slurm SLURM='partition=gpu minutes=600' (also all, score-brain)
+#:                   EXECUTOR=local JOBS=4, or EXECUTOR=slurm SLURM='partition=gpu minutes=600' (also all other steps)
 #: make status       what is done, running, queued and failed, and the time left
 #: make score-brain  checkpoints -> activations -> scores
 #: make figures      tables -> figures (no GPU, no torch, never trains)
@@ -67,14 +69,14 @@ score-brain: say $(READY)
 status: $(READY)
 	@$(BLENDNET) status --profile $(PROFILE) --results "$(RESULTS)"
 figures: say $(READY)
-	@$(BLENDNET) draw $(FLAGS)
+	@$(BLENDNET) draw $(FLAGS) $(WHOLE)
 report: say $(READY)
-	@$(BLENDNET) report $(FLAGS)
+	@$(BLENDNET) report $(FLAGS) $(WHOLE)
 verify: say $(READY)
-	@$(BLENDNET) verify $(FLAGS)
+	@$(BLENDNET) verify $(FLAGS) $(WHOLE)
 
 power: say $(READY)
-	@$(BLENDNET) power $(FLAGS)
+	@$(BLENDNET) power $(FLAGS) $(WHOLE)
 docs: $(READY)
 	@$(BIN)/python -m sphinx -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"

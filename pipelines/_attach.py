@@ -3,6 +3,7 @@
 The numbers lie in results/<profile>/jobs/<verb>.json, so that a command which was killed finds its jobs again.
 """
 
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,8 +17,13 @@ from pipelines.resources import Resources
 
 
 def book_path(results: Path, verb: str) -> Path:
-    """Where the jobs of a verb are written down: {units: {run: {job, token}}}."""
+    """Where the jobs of a verb are written down: {units: {run: {job, token, about}}}; about: its arguments."""
     return results / "jobs" / f"{verb}.json"
+
+
+def token_of(results: Path, verb: str, run: str) -> str:
+    """The token of the submission of a unit that is written down."""
+    return read_json(book_path(results, verb))["units"][run]["token"]
 
 
 def jobs_folder(results: Path) -> Path:
@@ -39,13 +45,19 @@ def by_slurm(
         if queued is None:
             raise BlendnetError("SLURM does not answer (squeue failed); try again when it does")
         new = [unit for unit in units if not _units.in_flight(results, verb, unit.run, found.get(unit.run, {}), queued)]
+        for unit in units:
+            if unit not in new:
+                _same(unit, found[unit.run])
         if len(new) < len(units):
             say(f"[{verb}] {len(units) - len(new)} of them are queued or running already: attached")
         if new:
             for unit in new:
                 before(unit)
             made = _slurm.submit(new, asked, make_folder(jobs_folder(results)))
-            found |= {unit.run: {"job": made[unit.run], "token": unit.token} for unit in new}
+            found |= {
+                unit.run: {"job": made[unit.run], "token": unit.token, "about": shlex.join(unit.arguments)}
+                for unit in new
+            }
             write_json(book, {"units": found})
             numbers = sorted({int(job.split("_")[0]) for job in made.values()})
             say(f"[{verb}] submitted to SLURM: {len(new)} units as job {', '.join(map(str, numbers))}")
@@ -57,6 +69,17 @@ def by_slurm(
     except KeyboardInterrupt:
         say(f"[{verb}] the jobs go on without this command; the same command attaches to them again, scancel ends them")
         raise
+
+
+def _same(unit: Unit, about: dict[str, str]) -> None:
+    """Raise where a verb that is one unit is under way with other arguments: its end would be taken for the end of what
+    is asked for now."""
+    asked = shlex.join(unit.arguments)
+    if unit.verb in _units.WHOLE and about.get("about") != asked:
+        raise BlendnetError(
+            f"{unit.verb} is under way as job {about['job']} with other arguments: {about.get('about')}; wait for it, "
+            f"or end it: scancel {about['job']}"
+        )
 
 
 class _Asking:

@@ -17,11 +17,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from blendnet.files import write_json
-from pipelines._units import note_path, read_note, rests_on, state_of
+from pipelines._units import WHOLE, note_path, read_note, rests_on, state_of
 
 PROGRAM = "pipelines.cli"
 # Set for units: they leave the tables to whom they were submitted by (pipelines.context.Context.gathers).
 NO_GATHER = {"BLENDNET_GATHER": "no"}
+# In which SLURM says what GPUs it gave.
+GIVEN = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS_ON_NODE", "CUDA_VISIBLE_DEVICES")
+# A verb that is one unit keeps no state: requeued at its limit it would begin again for ever.
+ENDED = "{verb} was told to end before it was done, and would begin from nothing again: raise --slurm minutes"
 # After SIGTERM, which SLURM sends before it kills; a signal to requeue may still come in this time.
 END_S = 3
 
@@ -32,7 +36,7 @@ class Unit:
 
     results: the profile's folder, absolute; arguments: those of the command line; basis: see is_done; token: names the
     submission in the note; program: the module whose main(arguments) is called. processes, nodes: processes of torchrun
-    on each of so many nodes.
+    on each of so many nodes; gpu: it asked SLURM for a GPU and is to compute on it.
     """
 
     verb: str
@@ -44,9 +48,17 @@ class Unit:
     program: str = PROGRAM
     processes: int = 1
     nodes: int = 1
+    gpu: bool = False
+
+    @property
+    def device(self) -> str:
+        """What the program is told to compute on."""
+        given = dict(zip(self.arguments, self.arguments[1:]))
+        return given.get("--device", "auto")
 
     def __call__(self) -> NoReturn:
-        os.environ.update(NO_GATHER)
+        if self.verb not in WHOLE:
+            os.environ.update(NO_GATHER)
         _end_on_sigterm()
         results, began = Path(self.results), time.time()
         before = read_note(results, self.verb, self.run)
@@ -54,7 +66,7 @@ class Unit:
         note = {"verb": self.verb, "run": self.run, "token": self.token, "basis": self.basis, "host": _host(),
                 "job": job_id(), "attempt": int(os.environ.get("SLURM_RESTART_COUNT") or 0) + 1}  # fmt: skip
         try:
-            status, line = self._work()
+            status, line, said = self._work()
         except SystemExit:  # by a signal: the job is requeued, or is ended
             # Once is enough: Python gives signals their fatal defaults back while it ends.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -63,13 +75,13 @@ class Unit:
             raise
         products = state_of(results, self.verb, self.run)
         if status == 0:
-            note |= {"status": "done", "products": products, "reused": products == had,
+            note |= {"status": "done", "products": products, "reused": bool(products) and products == had,
                      "rests_on": rests_on(results, self.verb, self.run)}  # fmt: skip
         else:
             # 130: the program's own word for an interruption.
             note |= {"status": "stopped" if status == 130 else "failed",
-                     "error": line or f"ended with status {status} without a word"}  # fmt: skip
-        self._write(note, before, began)
+                     "error": line or said or f"ended with status {status} without a word"}  # fmt: skip
+        self._write(note | {"exit": status, "said": said}, before, began)
         raise SystemExit(status)
 
     def checkpoint(self):
@@ -90,17 +102,23 @@ class Unit:
             took = before.get("seconds") if before.get("status") == "done" else None
         write_json(note_path(Path(self.results), self.verb, self.run), note | {"seconds": took})
 
-    def _work(self) -> tuple[int, str]:
-        """Exit status and last line of error of the program."""
+    def _work(self) -> tuple[int, str, str]:
+        """Exit status, last line of error and last line of all that the program says."""
+        missing = self.gpu and no_gpu()
+        if missing:
+            print(f"blendnet: error: {missing}", file=sys.stderr, flush=True)
+            return 1, missing, ""
         if self.processes * self.nodes > 1:
-            return self._torchrun()
-        with _listening() as heard:
+            return *self._torchrun(), ""
+        with _listening() as (heard, output):
             try:
                 status = importlib.import_module(self.program).main(list(self.arguments))
             except Exception as error:  # a defect of ours: the log has all of it, the note one line
+                if type(error).__name__ == "UncompletedJobError":  # submitit's, where a job is not to be requeued
+                    return 1, ENDED.format(verb=self.verb), output.last
                 traceback.print_exc()
-                return 1, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
-        return status, heard.line
+                return 1, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}", output.last
+        return status, heard.line, output.last
 
     def _torchrun(self) -> tuple[int, str]:
         command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(self.processes)]
@@ -132,15 +150,16 @@ class Unit:
 
 
 class _Heard(io.TextIOBase):
-    """A stream that passes on and keeps the last line in which the program says what is wrong."""
+    """A stream that passes on and keeps the last line, and the last in which the program says what is wrong."""
 
     def __init__(self, to) -> None:
-        self.to, self.line, self._rest = to, "", ""
+        self.to, self.line, self.last, self._rest = to, "", "", ""
 
     def write(self, text: str) -> int:
         *lines, self._rest = (self._rest + text).split("\n")
         self._rest = self._rest[-2000:]  # a progress bar has no lines
         for line in lines:
+            self.last = line.strip()[:500] or self.last
             if line.startswith("blendnet: error: "):
                 self.line = line.removeprefix("blendnet: error: ")
         return self.to.write(text)
@@ -156,10 +175,27 @@ class _Heard(io.TextIOBase):
 
 
 @contextlib.contextmanager
-def _listening() -> Iterator[_Heard]:
-    heard = _Heard(sys.stderr)
-    with contextlib.redirect_stderr(heard):
-        yield heard
+def _listening() -> Iterator[tuple[_Heard, _Heard]]:
+    heard, output = _Heard(sys.stderr), _Heard(sys.stdout)
+    with contextlib.redirect_stderr(heard), contextlib.redirect_stdout(output):
+        yield heard, output
+
+
+def no_gpu() -> str:
+    """What is wrong where SLURM was asked for a GPU and torch sees none: with --device auto the program would quietly
+    take the CPU, for a hundred times as long. '' where all is well, and outside of SLURM."""
+    if not job_id():
+        return ""
+    import torch
+
+    if torch.cuda.is_available():
+        return ""
+    given = [f"{name}={os.environ[name]}" for name in GIVEN if os.environ.get(name)]
+    return (
+        f"this job asked SLURM for a GPU and was given {' '.join(given) or 'none that a variable names'}, but torch "
+        f"{torch.__version__} sees none on {_host()}; compare nvidia-smi there with torch.version.cuda, leave it out "
+        f"with --slurm exclude={_host()}, or compute without: --device cpu"
+    )
 
 
 def _end_on_sigterm() -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from blendnet.errors import BlendnetError
 from pipelines._job import Unit
+from pipelines._units import WHOLE
 from pipelines.resources import Resources, sbatch
 
-# A time limit is no failure: what is not finished is requeued as often as it takes.
+# A time limit is no failure: what is not finished is requeued as often as it takes (not a verb that is one unit and
+# begins from nothing each time).
 TIMEOUTS = 1_000_000
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "CONFIGURING", "SUSPENDED", "STOPPED")
 # Why jobs wait in the ordinary course of things; other reasons are for the user to know.
@@ -59,11 +61,14 @@ def submit(units: Sequence[Unit], asked: Resources, folder: Path) -> dict[str, s
     from submitit.slurm.slurm import SlurmExecutor
 
     jobs: dict[str, str] = {}
-    executor = SlurmExecutor(folder, max_num_timeout=TIMEOUTS)
+    executor = SlurmExecutor(folder, max_num_timeout=0 if units[0].verb in WHOLE else TIMEOUTS)
     executor.update_parameters(**sbatch(units[0].verb, asked, os.getcwd()))
     most = largest_array()
     for i in range(0, len(units), most):
-        part = [replace(unit, processes=asked.each, nodes=asked.nodes) for unit in units[i : i + most]]
+        part = [
+            replace(unit, processes=asked.each, nodes=asked.nodes, gpu=asked.any_gpu and unit.device != "cpu")
+            for unit in units[i : i + most]
+        ]
         try:
             submitted = executor.submit_array(part)
         except (FailedJobError, FailedSubmissionError, OSError) as error:

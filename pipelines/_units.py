@@ -16,6 +16,19 @@ from pipelines.sheet import Profile
 
 VERBS = ("train", "predict", "dissect", "extract", "score")
 PIXELS = "pixels"
+# Verbs that are one unit, ALL: it is never 'done before', for what they read may be anybody's. And what they leave: a
+# failure that is older than it has been put right, whoever did.
+ALL = "all"
+WHOLE = {
+    "correlate": ("tables/mixed.csv",),
+    "draw": ("figures/drawn.json",),
+    "report": ("report.html",),
+    "power": ("tables/power.csv",),
+    "verify": (),
+    "reproduce": (),
+    "find-lr": ("tables/lr_finder.csv",),
+    "plan": ("plan.json",),
+}
 # What a verb leaves of a run, below the profile's results.
 PRODUCTS = {
     "train": ("checkpoints/{run}/meta.json", "checkpoints/{run}/weights.safetensors"),
@@ -37,7 +50,9 @@ def runs(profile: Profile, verb: str) -> list[Run]:
 
 
 def names(profile: Profile, verb: str) -> list[str]:
-    """All units of a verb: ids of its runs; score has 'pixels', too."""
+    """All units of a verb: ids of its runs; score has 'pixels', too; 'all' of a verb that is one unit."""
+    if verb in WHOLE:
+        return [ALL]
     return [run.id for run in runs(profile, verb)] + ([PIXELS] if verb == "score" else [])
 
 
@@ -58,7 +73,7 @@ def read_note(results: Path, verb: str, run: str) -> dict[str, Any]:
 def state_of(results: Path, verb: str, run: str) -> dict[str, list[int]]:
     """The unit's products as they are: {path: [bytes, mtime in ns]}."""
     found = {}
-    for pattern in PRODUCTS[verb]:
+    for pattern in PRODUCTS.get(verb, ()):
         for path in sorted(results.glob(pattern.format(run=run))):
             with contextlib.suppress(FileNotFoundError):
                 stat = path.stat()
@@ -81,7 +96,7 @@ def is_done(results: Path, verb: str, run: str, basis: str) -> bool:
 
 def rests_on(results: Path, verb: str, run: str) -> str:
     """Hash of the state of what the unit's own verb reads of its run."""
-    return sha256_of([state_of(results, other, run) for other in RESTS_ON[verb]])
+    return sha256_of([state_of(results, other, run) for other in RESTS_ON.get(verb, ())])
 
 
 def in_flight(results: Path, verb: str, run: str, about: dict[str, str], queued: Container[str]) -> bool:

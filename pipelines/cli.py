@@ -18,15 +18,21 @@ VERBS = {
     "draw": "draw the figures from the tables alone (-> figures/)",
     "report": "write the one-file HTML report (-> report.html)",
     "verify": "recompute a random sample of stored scores from the weights on and compare",
-    "all": "train, predict, dissect, extract, score, correlate, draw, report",
+    "all": "train, predict, dissect, extract, score, correlate, draw, report (the last three always on this host: they "
+    "read tables, and would wait longer for a job than they work)",
     "doctor": "check every stored product by its hash; --repair removes the damaged ones, to be made anew",
     "status": "what is done, running, queued and failed, and why; the time left (loads nothing, asks SLURM)",
     "power": "how many networks and seeds an effect needs, by simulation (-> power.csv)",
     "find-lr": "learning-rate range test of the selected runs (-> lr_finder.csv); trains nothing",
     "plan": "measure the selected runs and plan epochs for a --budget, which train then keeps to",
 }
-# Verbs that are divided into runs: pipelines/executor.py.
+# Verbs that are divided into runs, and those that are one unit with what they alone are told: pipelines/executor.py.
+# The others are about the machine they are started on.
 DIVIDED = ("train", "predict", "dissect", "extract", "score", "all")
+WHOLE: dict[str, tuple[str, ...]] = {
+    "correlate": (), "draw": ("check",), "report": (), "power": ("quantity", "effect", "n_simulations", "seed"),
+    "verify": ("n", "seed"), "reproduce": ("run", "keep"), "find-lr": (), "plan": ("budget",),
+}  # fmt: skip
 CHAIN = ("train", "predict", "dissect", "extract", "score", "correlate", "draw", "report")
 
 
@@ -35,7 +41,8 @@ def parser() -> argparse.ArgumentParser:
     main = argparse.ArgumentParser(
         prog="blendnet",
         description="Does attention make a CNN see superimposed objects better, and more like the brain?",
-        epilog="The science (networks, recipes, recordings, metrics) is in pipelines/sheet.py; flags say which, where.",
+        epilog="The science (networks, recipes, recordings, metrics) is in pipelines/sheet.py; flags say which, where. "
+        "Verbs that have --executor are done by processes (local) or by jobs of a cluster (slurm) as well.",
     )
     main.add_argument("--version", action="version", version=f"blendnet {__version__}")
     verbs = main.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -71,9 +78,9 @@ def parser() -> argparse.ArgumentParser:
                              )  # fmt: skip
             sub.add_argument("--jobs", type=int, metavar="N",
                              help="local: processes at once (default: one a GPU, else one a core)")  # fmt: skip
-            sub.add_argument("--slurm", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
-                             help="slurm: what jobs ask for, e.g. partition=gpu minutes=600 score.mem_gb=64 "
-                             "train.nodes=2 (keys and defaults: pipelines/resources.py)")  # fmt: skip
+            _add_slurm(sub, "what jobs ask for, e.g. partition=gpu minutes=600 score.mem_gb=64 train.nodes=2")
+        if verb in WHOLE:
+            _add_whole(sub)
         if verb in ("train", "all"):
             sub.add_argument("--tracker", default="tensorboard",
                              help="tensorboard, wandb, mlflow or none (default: tensorboard)")  # fmt: skip
@@ -123,6 +130,7 @@ def parser() -> argparse.ArgumentParser:
                              )  # fmt: skip
     again.add_argument("run", help="id of a run with stored tables, e.g. resnet18-aacn4-blended-s0")
     again.add_argument("--keep", action="store_true", help="keep the temporary results folder")
+    _add_whole(again)
     check = verbs.add_parser("audit", help="packages of requirements.lock with known vulnerabilities")
     check.add_argument("--offline-ok", action="store_true", help="status 0 where no service could be asked")
     check.add_argument("--service", default="pypi", help="pypi or osv (default: pypi)")
@@ -133,6 +141,33 @@ def parser() -> argparse.ArgumentParser:
         "--time", action="store_true", help="with the present time (else the same lock gives the same bytes)"
     )
     return main
+
+
+def _add_whole(sub: argparse.ArgumentParser) -> None:
+    """The options of a verb that is one unit."""
+    sub.add_argument("--executor", choices=("here", "local", "slurm"), default="here",
+                     help="here: in this process, local: in a process of its own, slurm: as one job, which goes on "
+                     "without this command (default: here)")  # fmt: skip
+    _add_slurm(sub, "what the job asks for, e.g. partition=cpu minutes=600")
+
+
+def _add_slurm(sub: argparse.ArgumentParser, text: str) -> None:
+    sub.add_argument("--slurm", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+                     help=f"slurm: {text} (keys and defaults: pipelines/resources.py)")  # fmt: skip
+
+
+def own_arguments(arguments: argparse.Namespace) -> list[str]:
+    """What a verb that is one unit is told and no other verb is, as its command line has it."""
+    found = []
+    for name in WHOLE[arguments.verb]:
+        value = getattr(arguments, name)
+        if name == "run":
+            found.append(value)
+        elif value is True:
+            found.append(f"--{name}")
+        elif value is not None and value is not False:
+            found.append(f"--{name.replace('_', '-')}={value}")
+    return found
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -215,6 +250,12 @@ def dispatch(arguments: argparse.Namespace) -> int:
 
         status(chosen, arguments.results / chosen.name, as_json=arguments.json)
         return 0
+    _check_options(arguments)
+    if arguments.verb in WHOLE and arguments.executor != "here":
+        from pipelines.executor import run
+
+        return run(_context(chosen, arguments), arguments.verb, executor=arguments.executor, slurm=arguments.slurm,
+                   own=own_arguments(arguments))  # fmt: skip
     if arguments.verb not in ("plan", "find-lr") and not getattr(arguments, "budget", None):
         from pipelines.plan import planned
 
@@ -248,19 +289,7 @@ def dispatch(arguments: argparse.Namespace) -> int:
         correlate(chosen, arguments.results / chosen.name)
         return 0
 
-    from pipelines.context import Context, default_data
-
-    context = Context(
-        profile=chosen,
-        results=arguments.results / chosen.name,
-        data=arguments.data or default_data(),
-        only=arguments.only,
-        force=arguments.force,
-        device=arguments.device,
-        recording=tuple(arguments.recording),
-        whole_chain=arguments.verb == "all",
-        tracker=getattr(arguments, "tracker", "none"),
-    )
+    context = _context(chosen, arguments)
     if arguments.verb == "export-brainscore":
         from pipelines.export_brainscore import export
 
@@ -273,17 +302,14 @@ def dispatch(arguments: argparse.Namespace) -> int:
     if arguments.verb == "all":
         check_inputs(context)
     executor = getattr(arguments, "executor", "here")
-    if executor == "here" and getattr(arguments, "slurm", None):
-        raise BlendnetError(f"--slurm {arguments.slurm[0]}: goes with --executor slurm only")
-    if executor == "here" and getattr(arguments, "jobs", None) is not None:
-        raise BlendnetError(f"--jobs {arguments.jobs}: goes with --executor local only")
     if getattr(arguments, "budget", None):
         from pipelines.plan import plan
 
         if executor == "slurm":
             raise BlendnetError(
-                "--budget measures on this machine, and the jobs run on others; plan on one of those first (srun "
-                f"blendnet plan --profile {chosen.name} --budget {arguments.budget}), every later training keeps to it"
+                "--budget measures on this machine, and the jobs run on others; plan on one of those first (blendnet "
+                f"plan --profile {chosen.name} --budget {arguments.budget} --executor slurm), every later training "
+                "keeps to it"
             )
 
         context.profile = plan(context, arguments.budget)
@@ -309,6 +335,31 @@ def dispatch(arguments: argparse.Namespace) -> int:
         for verb in CHAIN if arguments.verb == "all" else (arguments.verb,):
             run_step(context, verb)
     return 0
+
+
+def _check_options(arguments: argparse.Namespace) -> None:
+    """Options of an executor without it are a mistake."""
+    if getattr(arguments, "executor", "here") == "here":
+        if getattr(arguments, "slurm", None):
+            raise BlendnetError(f"--slurm {arguments.slurm[0]}: goes with --executor slurm only")
+        if getattr(arguments, "jobs", None) is not None:
+            raise BlendnetError(f"--jobs {arguments.jobs}: goes with --executor local only")
+
+
+def _context(chosen, arguments: argparse.Namespace):
+    from pipelines.context import Context, default_data
+
+    return Context(
+        profile=chosen,
+        results=arguments.results / chosen.name,
+        data=arguments.data or default_data(),
+        only=arguments.only,
+        force=arguments.force,
+        device=arguments.device,
+        recording=tuple(arguments.recording),
+        whole_chain=arguments.verb == "all",
+        tracker=getattr(arguments, "tracker", "none"),
+    )
 
 
 def check_inputs(context) -> None:

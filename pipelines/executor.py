@@ -1,4 +1,5 @@
-"""`--executor local|slurm`: the runs of a verb as units, each the same program in a process or job of its own.
+"""`--executor local|slurm`: the runs of a verb as units, each the same program in a process or job of its own. A verb
+that is not divided into runs is one unit.
 
 The command prepares what all units share, submits what is neither done nor in flight, waits, and makes the tables from
 the units' pieces. Every unit is locked while it is worked on and goes on from what it finds, so that a unit which is
@@ -8,6 +9,7 @@ submitted twice, killed, requeued or started again is done once, and to the same
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from blendnet import checkpoint
@@ -24,38 +26,86 @@ from pipelines.resources import resources
 
 EXECUTORS = ("here", "local", "slurm")
 PACE = Pace()
+STARTERS = ("submitit ", "srun: ", "slurmstepd: ")
 
 
 def run(
     context: Context, verb: str, *, executor: str, jobs: int | None = None, slurm: Sequence[str] = (),
-    program: str = PROGRAM, pace: Pace = PACE,
+    own: Sequence[str] = (), program: str = PROGRAM, pace: Pace = PACE,
 ) -> int:  # fmt: skip
-    """Do a verb, or the whole chain ('all'), by units; the exit status: 0, or 1 where units failed.
+    """Do a verb, or the whole chain ('all'), by units; the exit status: 0, or 1 where units failed; of a verb that is
+    one unit its own.
 
     executor: 'local' or 'slurm'; jobs: processes at once (local); slurm: changes to what jobs ask for, see
-    resources.resources; program: the module whose main a unit calls. Raises BlendnetError for verbs that are not
-    divided into runs, for options of the other executor, and where SLURM is not there or refuses.
+    resources.resources; own: arguments that no other verb has, for a verb that is one unit; program: the module whose
+    main a unit calls. Raises BlendnetError for verbs that are about the machine they are started on, for options of the
+    other executor, and where SLURM is not there or refuses.
     """
     from pipelines.cli import CHAIN, run_step
 
-    if verb not in (*_units.VERBS, "all"):
-        raise BlendnetError(f"--executor {executor}: {verb} is not divided into runs; run it without --executor")
+    if verb not in (*_units.VERBS, *_units.WHOLE, "all"):
+        raise BlendnetError(f"--executor {executor}: {verb} is for the machine at hand; run it without --executor")
     if jobs is not None and (executor != "local" or jobs < 1):
         raise BlendnetError(f"--jobs {jobs}: give a number from 1 up, with --executor local")
     if slurm and executor != "slurm":
         raise BlendnetError(f"--slurm {slurm[0]}: goes with --executor slurm only")
     verbs = CHAIN if verb == "all" else (verb,)
     if executor == "slurm":
-        for one in set(verbs) & set(_units.VERBS):
+        for one in (verb,) if verb in _units.WHOLE else set(verbs) & set(_units.VERBS):
             resources(one, slurm, device=context.device)  # a mistake is better known before the first hour
         _slurm.check()
     here = _here(context)
+    if verb in _units.WHOLE:
+        return _whole(context, here, verb, executor, jobs, slurm, own, program, pace)
     for one in verbs:
         if one not in _units.VERBS:
             run_step(here, one)
         elif not _step(context, here, one, executor, jobs, slurm, program, pace):
             return 1
     return 0
+
+
+def _whole(
+    context: Context, here: Context, verb: str, executor: str, jobs: int | None, slurm: Sequence[str],
+    own: Sequence[str], program: str, pace: Pace,
+) -> int:  # fmt: skip
+    """A verb that is one unit: submit or attach, wait, say its last word; its exit status."""
+    if verb in ("find-lr", "plan"):
+        bring(here)  # a node of a cluster has no network
+    results = context.results.absolute()
+    unit = _unit(context, verb, _units.ALL, "", program, own)
+    failed = _by(executor, context, verb, [unit], jobs, slurm, pace)
+    token = _attach.token_of(results, verb, _units.ALL) if executor == "slurm" else unit.token
+    note = _units.read_note(results, verb, _units.ALL)
+    note = note if note.get("token") == token else {}  # a job that was killed has left none, or that of an earlier one
+    if not failed:
+        say(f"[{verb}] {note.get('said', '')}")
+        return 0
+    why = failed[_units.ALL]
+    say(f"[{verb}] failed: {why}")
+    last = _last_line(Path(why.rpartition("(log: ")[2].removesuffix(")")))
+    if last and last.removeprefix("blendnet: error: ") not in why:
+        say(f"[{verb}] its log ends: {last}")
+    return int(note.get("exit") or 1)
+
+
+def _last_line(log: Path) -> str:
+    """The last line of a log that is the program's, not of those who started it."""
+    try:
+        lines = log.read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip() and not line.startswith(STARTERS)), "")
+
+
+def _by(
+    executor: str, context: Context, verb: str, units: list[Unit], jobs: int | None, slurm: Sequence[str], pace: Pace
+) -> dict[str, str]:
+    """Have units done; {run: what is wrong} of those that failed."""
+    if executor == "slurm":
+        asked = resources(verb, slurm, device=context.device)
+        return _attach.by_slurm(context, verb, units, asked, lambda unit: _forget(context, unit), pace)
+    return _by_processes(context, verb, units, jobs, pace)
 
 
 def _here(context: Context) -> Context:
@@ -80,12 +130,7 @@ def _step(
     todo = [r for r in runs if context.force or not _units.is_done(results, verb, r, basis)]
     say(f"[{verb}] {len(runs)} units: {len(runs) - len(todo)} were done before, {len(todo)} to do")
     units = [_unit(context, verb, r, basis, program) for r in todo]
-    failed: dict[str, str] = {}
-    if units and executor == "slurm":
-        asked = resources(verb, slurm, device=context.device)
-        failed = _attach.by_slurm(context, verb, units, asked, lambda unit: _forget(context, unit), pace)
-    elif units:
-        failed = _by_processes(context, verb, units, jobs, pace)
+    failed = _by(executor, context, verb, units, jobs, slurm, pace) if units else {}
     for name, why in failed.items():
         say(f"[{verb}] {name} failed: {why}")
     if failed:
@@ -121,11 +166,12 @@ def prepare(context: Context, verb: str) -> str:
     return sha256_of(about)
 
 
-def _unit(context: Context, verb: str, name: str, basis: str, program: str) -> Unit:
+def _unit(context: Context, verb: str, name: str, basis: str, program: str, own: Sequence[str] = ()) -> Unit:
     results = context.results.absolute()
+    only = context.only if verb in _units.WHOLE else name
     arguments = [
-        verb, "--profile", context.profile.name, "--results", str(results.parent),
-        "--data", str(context.data.absolute()), "--device", context.device, "--only", name,
+        verb, *own, "--profile", context.profile.name, "--results", str(results.parent),
+        "--data", str(context.data.absolute()), "--device", context.device, "--only", only,
     ]  # fmt: skip
     for recording in context.recording:
         arguments += ["--recording", recording]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from blendnet.errors import BlendnetError, unknown
-from pipelines._units import VERBS
+from pipelines._units import VERBS, WHOLE
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,11 @@ class Resources:
         """Processes on each node."""
         return self.processes or max(1, self.gpus)
 
+    @property
+    def any_gpu(self) -> bool:
+        """Is a GPU asked for? gres, where given, is asked for instead of gpus."""
+        return "gpu" in self.gres if self.gres else self.gpus > 0
+
 
 # Starting values for networks of 224 px; a job that needs longer than its minutes is requeued and loses at most the
 # epoch that it is in, one that needs more memory says so.
@@ -47,6 +52,15 @@ STEPS = {
     "dissect": Resources(minutes=120),
     "extract": Resources(minutes=120),
     "score": Resources(minutes=480, gpus=0, mem_gb=24),  # linear algebra in NumPy
+    # One job each, which is not requeued at its limit. Most read tables.
+    "correlate": Resources(minutes=240, cpus=2, gpus=0, mem_gb=16),
+    "draw": Resources(minutes=60, cpus=2, gpus=0, mem_gb=8),
+    "report": Resources(minutes=60, cpus=2, gpus=0, mem_gb=8),
+    "power": Resources(minutes=240, cpus=2, gpus=0, mem_gb=8),
+    "verify": Resources(minutes=240, gpus=0, mem_gb=24),  # a few scores: read-out on CPU, linear algebra
+    "reproduce": Resources(minutes=1440, mem_gb=48),  # trains a run from its beginning, and all that follows
+    "find-lr": Resources(minutes=240, mem_gb=48),
+    "plan": Resources(minutes=60, mem_gb=48),  # measures training on a node that will train
 }
 _KINDS: dict[str, Any] = {f.name: f.type for f in fields(Resources)}
 
@@ -65,8 +79,8 @@ def resources(verb: str, changes: Sequence[str] = (), *, device: str = "auto") -
         if not equals or not value:
             raise BlendnetError(f"--slurm {change!r} is not of the form KEY=VALUE, e.g. partition=gpu or mem_gb=64")
         step, dot, key = name.rpartition(".")
-        if dot and step not in VERBS:
-            raise unknown("step in --slurm", step, VERBS)
+        if dot and step not in STEPS:
+            raise unknown("step in --slurm", step, (*VERBS, *WHOLE))
         if key not in _KINDS:
             raise unknown("key in --slurm", key, _KINDS)
         if dot and step != verb:

@@ -28,14 +28,16 @@ def status(profile: Profile, results: Path, *, as_json: bool = False) -> None:
 
 
 def collect(profile: Profile, results: Path) -> dict[str, Any]:
-    """{profile, results, verbs: {verb: {units: {run: {state, ...}}, counts, seconds_left}}, seconds_left, slurm}.
+    """{profile, results, verbs: {verb: {units: {run: {state, ...}}, counts, seconds_left}}, whole: {verb: {state,
+    ...}}, seconds_left, slurm}.
 
-    seconds_left: None where nothing has been measured yet. slurm: whether SLURM was asked and answered, None where
-    nothing was submitted to it.
+    whole: verbs that are one unit, those alone that were given to a process or job of their own. seconds_left: None
+    where nothing has been measured yet. slurm: whether SLURM was asked and answered, None where nothing was submitted
+    to it.
     """
     if profile.name not in PROFILES:
         raise BlendnetError(f"profile {profile.name!r} is not in pipelines/sheet.py")
-    books = {verb: _book(results, verb) for verb in _units.VERBS}
+    books = {verb: _book(results, verb) for verb in (*_units.VERBS, *_units.WHOLE)}
     submitted = any(books.values())
     queued = _slurm.queue() if submitted else {}
     verbs = {}
@@ -46,9 +48,13 @@ def collect(profile: Profile, results: Path) -> dict[str, Any]:
             "counts": {state: sum(u["state"] == state for u in units.values()) for state in STATES},
             "seconds_left": _left(units),
         }
+    whole = {}
+    for verb in _units.WHOLE:
+        if books[verb] or _units.note_path(results, verb, _units.ALL).exists():
+            whole[verb] = _states(profile, results, verb, books[verb], queued or {})[_units.ALL]
     parts = [v["seconds_left"] for v in verbs.values()]
     return {
-        "profile": profile.name, "results": str(results), "verbs": verbs,
+        "profile": profile.name, "results": str(results), "verbs": verbs, "whole": whole,
         "seconds_left": None if None in parts else sum(parts),
         "slurm": (queued is not None) if submitted else None,
     }  # fmt: skip
@@ -64,7 +70,13 @@ def _states(
 ) -> dict[str, dict[str, Any]]:
     names = _units.names(profile, verb)
     there = {run: _units.state_of(results, verb, run) for run in names}
-    complete = _complete(verb, there)
+    complete = _complete(verb, there) if verb in _units.VERBS else set()
+    if verb in _units.WHOLE:
+        there = {_units.ALL: _left_by(results, verb)}
+        note = _units.read_note(results, verb, _units.ALL)
+        # The note of an earlier submission says nothing of the last; a failure counts until it is put right, below.
+        of_the_last = note.get("token") == book.get(_units.ALL, {}).get("token", note.get("token"))
+        complete = {_units.ALL} if note and of_the_last else set()
     found: dict[str, dict[str, Any]] = {}
     for run in names:
         note = _units.read_note(results, verb, run)
@@ -92,6 +104,12 @@ def _states(
         else:
             found[run] = {"state": "not started"}
     return found
+
+
+def _left_by(results: Path, verb: str) -> dict[str, list[int]]:
+    """What a verb that is one unit leaves, with or without a job: {path: [bytes, mtime in ns]}."""
+    paths = [results / name for name in _units.WHOLE[verb]]
+    return {str(p): [p.stat().st_size, p.stat().st_mtime_ns] for p in paths if p.exists()}
 
 
 def _complete(verb: str, there: dict[str, dict[str, list[int]]]) -> set[str]:
@@ -161,16 +179,24 @@ def lines(found: dict[str, Any]) -> list[str]:
         out.append("".join([f"{verb:9}", *(f"{about['counts'][s]:>13}" for s in STATES), f"{_words(about):>13}"]))
     if found["seconds_left"]:
         out.append(f"about {_words(found)} left in all, with what runs now")
-    for verb, about in found["verbs"].items():
-        for run, unit in about["units"].items():
+    for verb, units in _units_of(found):
+        for run, unit in units.items():
             if unit["state"] == "running":
                 out.append(f"running: {verb} {run}: {unit.get('where') or 'job ' + unit['job']}")
-        reasons = Counter(u["reason"] for u in about["units"].values() if "reason" in u)
+        reasons = Counter(u["reason"] for u in units.values() if "reason" in u)
         out += [f"queued: {verb}, {n} units wait: {reason}" for reason, n in reasons.items()]
-        for run, unit in about["units"].items():
+        if verb in found["whole"] and "reason" not in units[_units.ALL] and units[_units.ALL]["state"] == "queued":
+            out.append(f"queued: {verb} {_units.ALL}: job {units[_units.ALL]['job']}")
+        for run, unit in units.items():
             if unit["state"] == "failed":
                 out.append(f"failed: {verb} {run}: {unit['error']}")
     return out
+
+
+def _units_of(found: dict[str, Any]) -> list[tuple[str, dict[str, dict[str, Any]]]]:
+    """[(verb, {run: its state})] of all verbs; a verb that is one unit has no line in the table of counts."""
+    every = [(verb, about["units"]) for verb, about in found["verbs"].items()]
+    return every + [(verb, {_units.ALL: about}) for verb, about in found["whole"].items()]
 
 
 def _words(about: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import chdir, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -70,7 +71,9 @@ def _slow_down(seconds: float) -> None:
     loop.train_step = slowly
 
 
-def submitting(verb: str, results: Path, *slurm: str, only: str = "*", epochs: int = EPOCHS) -> int:
+def submitting(
+    verb: str, results: Path, *slurm: str, only: str = "*", epochs: int = EPOCHS, own: Sequence[str] = ()
+) -> int:
     """Submit and wait; the exit status."""
     from pipelines import executor
     from pipelines._follow import Pace
@@ -79,16 +82,18 @@ def submitting(verb: str, results: Path, *slurm: str, only: str = "*", epochs: i
     context = Context(profile=tiny(epochs), results=results / "demo", data=ROOT / "data", only=only, device="cpu",
                       tracker="none", progress=False)  # fmt: skip
     return executor.run(context, verb, executor="slurm", slurm=("cpus=1", "mem_gb=1", "minutes=5", *slurm),
-                        program=PROGRAM, pace=Pace(look=0.1, ask=0.5, note=1.5))  # fmt: skip
+                        own=own, program=PROGRAM, pace=Pace(look=0.1, ask=0.5, note=1.5))  # fmt: skip
 
 
-def submit(verb: str, results: Path, *slurm: str, only: str = "*", epochs: int = EPOCHS, **about) -> tuple[int, str]:
+def submit(
+    verb: str, results: Path, *slurm: str, only: str = "*", epochs: int = EPOCHS, own: Sequence[str] = (), **about
+) -> tuple[int, str]:
     """Exit status and output of submitting in this process, which has torch loaded; about: SLOW and DEAF."""
     out = io.StringIO()
     with redirect_stdout(out), chdir(ROOT), pytest.MonkeyPatch.context() as patch:
         for name, value in ({"EPOCHS": epochs} | about).items():
             patch.setenv(name, str(value))
-        status = submitting(verb, results, *slurm, only=only, epochs=epochs)
+        status = submitting(verb, results, *slurm, only=only, epochs=epochs, own=own)
     return status, out.getvalue()
 
 

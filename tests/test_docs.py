@@ -28,7 +28,7 @@ DOCS = ROOT / "docs"
 sys.path.insert(0, str(DOCS / "_ext"))
 
 import small  # noqa: E402
-from blocks import SMALL, Block, apply_diff, blocks, commands, missing_lines  # noqa: E402
+from blocks import Block, apply_diff, blocks, commands, missing_lines  # noqa: E402
 from house import as_rst, modules  # noqa: E402
 
 PAGES = sorted(p for p in DOCS.rglob("*.md") if "_build" not in p.parts)
@@ -36,8 +36,8 @@ NAMES = {str(p.relative_to(DOCS).with_suffix("")): p for p in PAGES}
 BLOCKS = {name: blocks(page) for name, page in NAMES.items()}
 # Pages on which something is done, and not only shown.
 DONE = [n for n, found in BLOCKS.items() if any(b.word != "shown" for b in found)]
-SLOW = ("how-to/add-a-network",)
-LONG = [(n, c) for n, found in BLOCKS.items() for b in found if b.word in SMALL for c in commands(b.text)]
+SLOW = ("how-to/add-a-network", "how-to/run-on-a-cluster", "how-to/submit-to-brain-score", "tutorial")
+LONG = [(n, c) for n, found in BLOCKS.items() for b in found if b.word == "small" for c in commands(b.text)]
 # Every command of a page that no test runs from it, and why; all others are run.
 NOT_RUN = {
     "git clone ADDRESS-OF-THE-REPOSITORY blendnet": "the address is the reader's",
@@ -59,10 +59,6 @@ NOT_RUN = {
     "torchrun --nproc-per-node 4 -m pipelines.cli train --profile full --only 'resnet50-aacn4-blended-s0' --data ../mydata":  # noqa: E501
         "four processes; tests/test_distributed.py has two",
 }  # fmt: skip
-# Pages whose other long commands have not been seen to run on tiny profiles yet: known to the program, and no more.
-PARSED_ONLY = ("how-to/add-a-network", "how-to/add-a-recording",
-               "how-to/plan-the-full-sheet", "how-to/run-on-a-cluster",
-               "how-to/submit-to-brain-score", "tutorial")  # fmt: skip
 COPIED = ("blendnet", "analysis", "pipelines", "tests", "Makefile", "pyproject.toml", "requirements.lock", "LICENSE",
           "README.md", "results/README.md", "results/photos/tables", "results/cifar10/tables")  # fmt: skip
 CHAIN = """% test: small
@@ -151,7 +147,7 @@ def chain(follower, tmp_path_factory):
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in DONE])
 def test_a_page_followed_to_the_letter_comes_out_as_it_says(name, follower, tmp_path, request):
     copy = copy_of_the_repository(tmp_path / "copy")
-    left_out = [c for n, c in LONG if n == name and (c in NOT_RUN or name in PARSED_ONLY)]
+    left_out = [c for n, c in LONG if n == name and c in NOT_RUN]
     if any(n == name and c not in left_out for n, c in LONG):
         folder = folder_of_long_commands(copy, *request.getfixturevalue("chain"))
         if name == "how-to/bring-your-own-network":
@@ -187,7 +183,7 @@ def test_all_kinds_of_block_are_there_and_each_page_that_adds_something_writes_a
 PROFILE_NAMES = re.compile(r'^    name="(\w+)",$', re.MULTILINE)
 
 
-@pytest.mark.parametrize(("name", "command"), [(n, c) for n, c in LONG if c in NOT_RUN or n in PARSED_ONLY])
+@pytest.mark.parametrize(("name", "command"), [(n, c) for n, c in LONG if c in NOT_RUN])
 def test_commands_that_are_not_run_are_known(name, command, capfd):
     words = shlex.split(command)
     while re.fullmatch(r"[A-Z_]+=.*", words[0]):

@@ -23,6 +23,8 @@ SAYS = "invented: the photographs are gone; bring them back"
 
 def main(arguments: list[str]) -> int:
     """A program for units that does what the name of the run says, and writes down when and with what it ran."""
+    if arguments[0] == "verify":
+        return says_and_ends_with_seed(arguments)
     if "--only" in arguments:  # the real program
         return small_main(arguments)
     results, run = Path(arguments[1]), arguments[2]
@@ -44,6 +46,18 @@ def main(arguments: list[str]) -> int:
     about = {"began": began, "ended": time.time()} | {name: os.environ.get(name) for name in kept}
     write_json(results / f"{run}.json", about)
     return 0
+
+
+def says_and_ends_with_seed(arguments: list[str]) -> int:
+    """A verb that is one unit: it writes down how often, with what and where it ran; its status is --seed."""
+    from pipelines import cli
+
+    given = cli.parser().parse_args(arguments)
+    path = given.results / "ran.json"
+    before = read_json(path)["times"] if path.exists() else 0
+    write_json(path, {"times": before + 1, "n": given.n, "gathers": os.environ.get("BLENDNET_GATHER")})
+    print(f"  {given.n - given.seed} of {given.n} scores agree", flush=True)
+    return given.seed
 
 
 def unit(results: Path, run: str, verb: str = "predict", **changes) -> Unit:
@@ -352,7 +366,10 @@ def test_options_that_do_not_go_together_are_one_line(context, monkeypatch):
     from pipelines import executor
 
     for verb, options, words in (
-        ("draw", {"executor": "local"}, "draw is not divided into runs"),
+        ("doctor", {"executor": "local"}, "doctor is for the machine at hand"),
+        ("verify", {"executor": "local", "slurm": ["mem_gb=1"]}, "goes with --executor slurm only"),
+        ("verify", {"executor": "slurm", "slurm": ["verify.mem=1"]}, "did you mean 'mem_gb'"),
+        ("verify", {"executor": "slurm", "slurm": ["nodes=2"]}, "only training is shared"),
         ("train", {"executor": "slurm", "jobs": 2}, "with --executor local"),
         ("train", {"executor": "local", "jobs": 0}, "--jobs 0"),
         ("train", {"executor": "local", "slurm": ["mem_gb=1"]}, "goes with --executor slurm only"),

@@ -55,16 +55,22 @@ def results(tmp_path, monkeypatch):
 
 
 def submit(results: Path, runs: tuple[str, ...], *slurm: str, verb: str = "predict") -> str:
-    """Submit units and wait until they are done; what was said."""
+    """Submit units and wait until they are done; what was said. --device cpu: torch cannot see what stands for GPUs."""
+    said, failed = attempt(results, runs, *slurm, verb=verb, device="cpu")
+    assert failed == {}, failed
+    return said
+
+
+def attempt(results: Path, runs: tuple[str, ...], *slurm: str, verb: str, device: str) -> tuple[str, dict[str, str]]:
+    """Submit units and wait; what was said, and {run: what is wrong}."""
     context = Context(profile=replace(sheet.DEMO), results=results, data=ROOT / "data", device="cpu", tracker="none")
-    units = [Unit(verb, run, str(results), (verb, str(results), run), "basis", run, "tests.test_executor_gpus")
-             for run in runs]  # fmt: skip
+    units = [Unit(verb, run, str(results), (verb, str(results), run, "--device", device), "basis", run,
+                  "tests.test_executor_gpus") for run in runs]  # fmt: skip
     asked = resources.resources(verb, ("cpus=1", "mem_gb=1", "minutes=5", *slurm))
     out = io.StringIO()
     with redirect_stdout(out):
         failed = _attach.by_slurm(context, verb, units, asked, lambda unit: None, Pace(look=0.1, ask=0.5, note=1.5))
-    assert failed == {}, failed
-    return out.getvalue()
+    return out.getvalue(), failed
 
 
 def shown(job: str) -> str:
@@ -93,6 +99,18 @@ def test_a_job_without_gpus_sees_none(node_with_gpus, results):
     submit(results, ("alone",), "gpus=0")
     assert read_json(results / "alone.json")["CUDA_VISIBLE_DEVICES"] is None
     assert "TresPerNode" not in shown(read_json(_attach.book_path(results, "predict"))["units"]["alone"]["job"])
+
+
+def test_a_gpu_that_slurm_gave_and_torch_does_not_see_is_no_run_on_the_cpu(node_with_gpus, results):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU, which torch would see in place of what stands for one")
+    _, failed = attempt(results, ("alone",), "gpus=1", verb="predict", device="auto")
+    assert failed["alone"].startswith("this job asked SLURM for a GPU and was given SLURM_JOB_GPUS=")
+    assert "CUDA_VISIBLE_DEVICES=0" in failed["alone"]
+    assert "sees none on n1" in failed["alone"]
+    assert not (results / "alone.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ killed, failing, over two nodes; the tables are those of the program in one proc
 
 import json
 import re
+import shutil
 import threading
 import time
 
@@ -14,6 +15,7 @@ from blendnet.errors import BlendnetError
 from blendnet.files import read_json
 from pipelines import _slurm, status
 from tests.conftest import one_line
+from tests.shared import tiny_chain
 from tests.slurm_cluster import CannotStartError, cluster
 from tests.slurm_units import EPOCHS, RUNS, SLOW_S, here, jobs, log, saved, slurm, submit, submitter, tiny, until
 
@@ -187,6 +189,33 @@ def test_one_training_over_two_nodes(nodes, tmp_path):
     logs = [base / "demo" / "checkpoints" / RUNS[0] / "log.csv" for base in (tmp_path / "one", tmp_path)]
     curves = [pd.read_csv(path) for path in logs]
     pd.testing.assert_frame_equal(curves[0].drop(columns=TIMES), curves[1].drop(columns=TIMES), rtol=1e-5, atol=0)
+
+
+def test_a_verb_that_is_one_job_makes_the_tables_that_it_makes_here(nodes, tmp_path_factory):
+    """correlate on a finished chain; and a verb that ends with a status of its own and says why."""
+    finished = tiny_chain(tmp_path_factory)
+    one, two = (tmp_path_factory.mktemp(name) for name in ("whole-here", "whole-slurm"))
+    made = ("correlation", "twins", "effects", "relation", "mixed")
+    for results in (one, two):
+        shutil.copytree(finished, results, dirs_exist_ok=True, ignore=shutil.ignore_patterns("figures", "report.html"))
+        for name in made:
+            (results / "demo" / "tables" / f"{name}.csv").unlink()
+    here("correlate", one)
+    ended, out = submit("correlate", two)
+    assert ended == 0, out
+    for name in made:
+        tables = [(results / "demo" / "tables" / f"{name}.csv").read_bytes() for results in (one, two)]
+        assert tables[0] == tables[1], name
+    assert "submitted to SLURM: 1 units" in out
+    assert re.search(r"^\[correlate\] \d+ coefficients, \d+ twin differences", out, re.M), out
+    assert " JobName=blendnet-correlate " in slurm("scontrol", "show", "job", "-o", jobs(two, "correlate")["all"])
+
+    ended, out = submit("draw", two, own=["--check"])
+    assert ended == 1
+    assert re.search(r"^\[draw\] failed: stale figures: .*\(log: .*_0_log.out\)$", out, re.M), out
+    seen = status.lines(status.collect(tiny(), two / "demo"))
+    assert any(line.startswith("failed: draw all: stale figures") for line in seen), seen
+    assert not any("correlate" in line for line in seen)
 
 
 def test_what_sbatch_refuses_is_one_line(nodes, tmp_path):

@@ -6,7 +6,7 @@ A fence says its language; a line '% test: WORD' before it, which readers do not
     code-block python   written to the file that its caption names ('% test: append' adds it at the end)
     diff                applied to the file that its caption names
     sh                  '% test: run' (must succeed), '% test: fails' (must end with status 1), or '% test: small'
-                        (long: run with a tiny profile of the same name, see small.py; 'parse' is its older name)
+                        (long: run with a tiny profile of the same name, see small.py)
     text                '% test: output' (lines that the block before printed; … stands for anything), or
                         '% test: shown' (a picture in letters: a folder, a format)
 """
@@ -20,10 +20,9 @@ CODE = "{code-block} python"
 # Directives of the pages that hold no code.
 DIRECTIVES = ("{toctree}", "{eval-rst}", "{note}", "{warning}", "{figure}", "{image}")
 WORDS = {
-    "python": ("run",), "file": ("write", "append"), "diff": ("apply",), "sh": ("run", "fails", "small", "parse"),
+    "python": ("run",), "file": ("write", "append"), "diff": ("apply",), "sh": ("run", "fails", "small"),
     "text": ("output", "shown"),
 }  # fmt: skip
-SMALL = ("small", "parse")
 _DEFAULT = {"python": "run", "file": "write", "diff": "apply"}
 
 

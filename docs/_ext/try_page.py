@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from blocks import SMALL, Block, apply_diff, blocks, commands, missing_lines
+from blocks import Block, apply_diff, blocks, commands, missing_lines
 
 OURS = ("blendnet", "analysis", "pipelines", "tests", "benchmarks")
 LIBRARIES = (
@@ -70,7 +70,7 @@ def _do(block: Block, copy: Path, namespace: dict, printed: str, page: Path, lef
         if absent:
             raise RuntimeError("not printed: " + " / ".join(absent))
         return printed
-    if block.word in SMALL:
+    if block.word == "small":
         return "".join(_small(command, copy) for command in commands(block.text) if command not in left_out)
     return "".join(_run(command, 1 if block.word == "fails" else 0) for command in commands(block.text))
 
