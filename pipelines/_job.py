@@ -227,6 +227,9 @@ def job_id() -> str:
 
 def main(arguments: Sequence[str]) -> NoReturn:
     """The unit that is written in the one argument, as JSON: how local processes are given theirs."""
+    # A command in the background (`nohup … &`) has its interrupts ignored, and its children inherit that; theirs come
+    # from whom they were started by.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     given = json.loads(arguments[0])
     Unit(**given | {"arguments": tuple(given["arguments"])})()
 
