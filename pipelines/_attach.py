@@ -21,9 +21,10 @@ def book_path(results: Path, verb: str) -> Path:
     return results / "jobs" / f"{verb}.json"
 
 
-def token_of(results: Path, verb: str, run: str) -> str:
-    """The token of the submission of a unit that is written down."""
-    return read_json(book_path(results, verb))["units"][run]["token"]
+def submission(results: Path, verb: str, run: str) -> tuple[str, Path]:
+    """The token of the last submission of a unit, and where its job writes."""
+    about = read_json(book_path(results, verb))["units"][run]
+    return about["token"], _slurm.log_path(jobs_folder(results), about["job"])
 
 
 def jobs_folder(results: Path) -> Path:

@@ -75,7 +75,9 @@ def _whole(
     results = context.results.absolute()
     unit = _unit(context, verb, _units.ALL, "", program, own)
     failed = _by(executor, context, verb, [unit], jobs, slurm, pace)
-    token = _attach.token_of(results, verb, _units.ALL) if executor == "slurm" else unit.token
+    token, log = unit.token, _local.log_path(_logs(context), unit)
+    if executor == "slurm":  # attached to, it is an earlier submission's
+        token, log = _attach.submission(results, verb, _units.ALL)
     note = _units.read_note(results, verb, _units.ALL)
     note = note if note.get("token") == token else {}  # a job that was killed has left none, or that of an earlier one
     if not failed:
@@ -83,7 +85,7 @@ def _whole(
         return 0
     why = failed[_units.ALL]
     say(f"[{verb}] failed: {why}")
-    last = _last_line(Path(why.rpartition("(log: ")[2].removesuffix(")")))
+    last = _last_line(log)
     if last and last.removeprefix("blendnet: error: ") not in why:
         say(f"[{verb}] its log ends: {last}")
     return int(note.get("exit") or 1)
@@ -190,12 +192,17 @@ def _forget(context: Context, unit: Unit) -> None:
                 context.folder("checkpoints", unit.run, name).unlink(missing_ok=True)
 
 
+def _logs(context: Context) -> Path:
+    """Where local processes write."""
+    return context.folder("jobs", "logs")
+
+
 def _by_processes(context: Context, verb: str, units: list[Unit], jobs: int | None, pace: Pace) -> dict[str, str]:
     devices = _local.gpus(context.device)
     n = jobs or len(devices) or (1 if context.device.startswith("cuda") else _local.cores())
     for unit in units:
         _forget(context, unit)
-    pool = _local.Pool(units, jobs=min(n, len(units)), devices=devices, logs=context.folder("jobs", "logs"))
+    pool = _local.Pool(units, jobs=min(n, len(units)), devices=devices, logs=_logs(context))
     logs = {unit.run: _local.log_path(pool.logs, unit) for unit in units}
     with _local.running(pool):
         tokens = {unit.run: unit.token for unit in units}

@@ -131,24 +131,24 @@ def missing(room: Room) -> list[str]:
     return room.command("extract", "--recording", "planted")
 
 
-@bad(C, "a state to resume from that is cut in half", "state.safetensors", "delete it")
-def state(room: Room) -> list[str]:
+def resumed_from(room: Room, share: float) -> list[str]:
+    """A training that finds this share of a file of weights as its state, and nothing else."""
     folder = room.finished() / "checkpoints" / RUN
     content = (folder / "weights.safetensors").read_bytes()
     for path in folder.iterdir():
         path.unlink()
-    room.put(folder / "state.safetensors", content[: len(content) // 2])
+    room.put(folder / "state.safetensors", content[: int(len(content) * share)])
     return room.command("train", "--only", RUN, "--tracker", "none")
+
+
+@bad(C, "a state to resume from that is cut in half", "state.safetensors", "delete it")
+def state(room: Room) -> list[str]:
+    return resumed_from(room, 0.5)
 
 
 @bad(C, "a state to resume from that has no key", "state.safetensors", "delete it")
 def foreign_state(room: Room) -> list[str]:
-    folder = room.finished() / "checkpoints" / RUN
-    content = (folder / "weights.safetensors").read_bytes()
-    for path in folder.iterdir():
-        path.unlink()
-    room.put(folder / "state.safetensors", content)
-    return room.command("train", "--only", RUN, "--tracker", "none")
+    return resumed_from(room, 1.0)
 
 
 def activations(what: str, change: Callable[[Path], tuple[Path, object]], *says: str) -> Bad:

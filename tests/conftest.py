@@ -33,6 +33,13 @@ SECONDS = {
 }  # fmt: skip
 
 
+def pytest_configure() -> None:
+    """In `make test` the make that a test starts would be the make of a make, which speaks of itself and takes over
+    what that was called with."""
+    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
+        os.environ.pop(name, None)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first; within a file, and among those not named, the order stays."""
     items.sort(key=lambda item: -SECONDS.get(item.path.name, 0))
@@ -52,6 +59,15 @@ def data_root() -> Path:
     if root is None:
         pytest.skip("no real data: set BLENDNET_DATA or put it at ../shared/data")
     return root
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A process that has imported everything and forks the command for each call: tests.faults.Server."""
+    from tests.faults import Server
+
+    with Server(tmp_path_factory.mktemp("logs")) as made:
+        yield made
 
 
 def process_state() -> dict[str, Any]:

@@ -17,17 +17,10 @@ from torch import nn
 from blendnet import activations, files, integrity
 from blendnet.files import write_json
 from tests import faults
-from tests.faults import Server
 from tests.shared import small_chain
 
 COMPUTING = faults.CHAIN[:5]
 PIECES = ("checkpoints/*", "predictions/*", "inside/*", "activations/*", "scores/*")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with Server(tmp_path_factory.mktemp("logs")) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

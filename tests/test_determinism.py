@@ -19,23 +19,18 @@ from blendnet.files import read_json
 from blendnet.training.recipes import recipe
 from pipelines import sheet
 from pipelines._anew import TOLERANCES
+from tests.shared import TINY
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN = "cornet_z-aacn4-blended-s0"
 SMALL = replace(
-    sheet.DEMO,
-    networks=("cornet_z",),
+    TINY,
     attentions=("aacn",),
     recipe=recipe("modern", epochs=2, epoch_size=64, batch_size=32),
-    image_size=32,
     n_per_class=14,
-    alphas=(0.3, 0.5),
     val_per_pair=1,
     test_per_pair=2,
     width=80,
-    n_bootstrap=20,
-    n_splits=3,
-    metrics=("pls", "rsa"),
     planted=sheet.Planted(source=RUN, layers={"V4": "V4.output"}, n_stimuli=60, n_neuroids=12),
 )
 CODE = """

@@ -24,14 +24,7 @@ from pipelines import training_table
 from pipelines.context import Context
 from tests import faults
 from tests.conftest import one_line
-from tests.faults import Server
 from tests.shared import small_chain
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with Server(tmp_path_factory.mktemp("logs")) as made_server:
-        yield made_server
 
 
 @pytest.fixture(scope="module")

@@ -86,10 +86,7 @@ def _small(command: str, copy: Path) -> str:
         command = re.sub(r"(?<=[ =])/shared/", "../shared/", command)
         if not command.startswith("make "):
             return _run(command, 0)
-        # What make would run, one line a command, but each as a fork of this process. Within `make test` it would be
-        # the make of a make, which speaks of itself and takes over what that was called with.
-        for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
-            os.environ.pop(name, None)
+        # What make would run, one line a command, but each as a fork of this process.
         lines = _run(f"{command} -n", 0).splitlines()
         ours = [line.removeprefix(".venv/bin/") for line in lines if not line.startswith(("echo", "make: "))]
         if not ours or not all(line.startswith("blendnet ") for line in ours):
