@@ -45,15 +45,18 @@ def chosen_by_refitting(x, y, train, test, grid, labels):
     ]
 
 
-@pytest.mark.parametrize("p", [15, 120])
+# 60 stimuli in groups of 5: as many features as a group has stimuli or fewer, clearly fewer features than stimuli,
+# about as many, more.
+@pytest.mark.parametrize("p", [3, 5, 15, 29, 31, 45, 120])
 @pytest.mark.parametrize("grouped", [False, True])
-def test_choice_of_penalty_equals_refitting(p, grouped):
+@pytest.mark.parametrize("max_bytes", [2**30, 1000])
+def test_choice_of_penalty_equals_refitting(p, grouped, max_bytes):
     x, y = material(60, p, 5, noise=2.0)
     y[:, 1] = np.random.default_rng(5).normal(size=60)  # nothing to predict: another penalty than the rest
-    groups = np.repeat(np.arange(12), 5)
+    groups = np.random.default_rng(6).permutation(np.repeat(np.arange(12), 5))
     splits = shuffle_splits(60, n_splits=2, groups=groups)
     factors = tuple(np.logspace(-2, 3, 6))
-    r = ridge.score(x, y, splits, alphas=factors, groups=groups if grouped else None)
+    r = ridge.score(x, y, splits, alphas=factors, groups=groups if grouped else None, max_bytes=max_bytes)
     grid = [f * ((x - x.mean(axis=0)) ** 2).sum() / 60 for f in factors]
     chosen = []
     for f, (train, test) in enumerate(splits):
@@ -61,6 +64,22 @@ def test_choice_of_penalty_equals_refitting(p, grouped):
         chosen += list(best)
         assert np.abs(r[f] - reference).max() < 1e-7
     assert len(set(chosen)) > 1  # the neuroids do differ in what they need
+
+
+@pytest.mark.parametrize("p", [8, 25])
+def test_stimuli_in_neither_part_and_regions_with_other_splits(p):
+    """Most stimuli are in no part of the split; another region shares one of the splits."""
+    x, y = material(60, p, 5, noise=2.0)
+    order = np.random.default_rng(3).permutation(60)
+    splits = [(np.sort(order[:20]), np.sort(order[20:30])), (np.sort(order[30:58]), np.sort(order[:9]))]
+    factors = (1e-2, 1.0, 1e2)
+    grid = [f * ((x - x.mean(axis=0)) ** 2).sum() / 60 for f in factors]
+    found = ridge.score_many({"layer": x}, {"V1": y, "V4": y[:, :2]}, {"V1": splits, "V4": splits[1:]}, alphas=factors)[
+        "layer"
+    ]
+    reference = [chosen_by_refitting(x, y, *split, grid, np.arange(60))[1] for split in splits]
+    assert np.abs(found["V1"] - reference).max() < 1e-7
+    assert np.abs(found["V4"] - np.array(reference)[1:, :2]).max() < 1e-7
 
 
 def test_test_responses_do_not_enter_the_choice():

@@ -97,6 +97,27 @@ def predictions(x: Array, y: Array, splits: Splits, predict: Predict, dtype: str
     return predict(xp, x, [_target("", host(checked_y), splits, {})], _like(xp, checked_y, dtype), max_bytes)[0]
 
 
+def over_splits(
+    targets: list[Target], fit: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+) -> list[list[np.ndarray]]:
+    """Predictions for each split of each target, from a fit that serves all targets with the same split.
+
+    fit: (training stimuli, test stimuli, columns) -> (n_test, n_columns), where columns are places among the centred
+    responses of all targets side by side. The means that centred them are added.
+    """
+    ends = np.cumsum([0] + [t.y.shape[1] for t in targets])
+    out: list[list[np.ndarray]] = [[np.empty(0)] * len(t.splits) for t in targets]
+    for number in sorted({n for t in targets for n in t.numbers}):
+        those = [(i, t.numbers.index(number)) for i, t in enumerate(targets) if number in t.numbers]
+        train, test = targets[those[0][0]].splits[those[0][1]]
+        columns = np.concatenate([np.arange(ends[i], ends[i + 1]) for i, _ in those])
+        parts = np.split(fit(train, test, columns), np.cumsum([targets[i].y.shape[1] for i, _ in those])[:-1], axis=1)
+        for (i, _), part in zip(those, parts):
+            for f in np.flatnonzero(np.asarray(targets[i].numbers) == number):
+                out[i][f] = part + targets[i].mean
+    return out
+
+
 def _known(dtype: str) -> None:
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)

@@ -14,7 +14,7 @@ import numpy as np
 
 from analysis.similarity._arrays import centred, cross, gram, means, moved, zeros
 from analysis.similarity._backend import Array, blocks, double, host, rows
-from analysis.similarity._regression import Target
+from analysis.similarity._regression import Target, over_splits
 
 # Errors at the stimuli left out, from their numbers and the columns of the responses.
 Errors = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -27,24 +27,17 @@ def predict(
 ) -> list[list[np.ndarray]]:
     """Predictions for the test stimuli of each split of each target; float64 (n_test, n_neuroids)."""
     y = np.concatenate([t.centred for t in targets], axis=1)
-    ends = np.cumsum([0] + [t.y.shape[1] for t in targets])
     if x.shape[1] < 0.8 * len(x):
         errors = _primal(xp, x, y, like, alpha, max_bytes)
     else:
         errors = _dual(xp, x, y, like, alpha)
-    out: list[list[np.ndarray]] = [[np.empty(0)] * len(t.splits) for t in targets]
-    for number in sorted({n for t in targets for n in t.numbers}):
-        those = [(i, t.numbers.index(number)) for i, t in enumerate(targets) if number in t.numbers]
-        train, test = targets[those[0][0]].splits[those[0][1]]
+
+    def fit(train: np.ndarray, test: np.ndarray, columns: np.ndarray) -> np.ndarray:
         # Tested stimuli, and any that are in neither part of the split, are all left out together.
         left = np.setdiff1d(np.arange(len(x)), train)
-        columns = np.concatenate([np.arange(ends[i], ends[i + 1]) for i, _ in those])
-        predicted = (y[np.ix_(left, columns)] - errors(left, columns))[np.searchsorted(left, test)]
-        parts = np.split(predicted, np.cumsum([targets[i].y.shape[1] for i, _ in those])[:-1], axis=1)
-        for (i, _), part in zip(those, parts):
-            for f in np.flatnonzero(np.asarray(targets[i].numbers) == number):
-                out[i][f] = part + targets[i].mean
-    return out
+        return (y[np.ix_(left, columns)] - errors(left, columns))[np.searchsorted(left, test)]
+
+    return over_splits(targets, fit)
 
 
 def _primal(xp: ModuleType, x: Array, y: np.ndarray, like: Array, alpha: float, max_bytes: int) -> Errors:

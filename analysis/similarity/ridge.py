@@ -2,25 +2,21 @@
 
 Hoerl, Kennard 1970 (doi 10.1080/00401706.1970.10488634). With `fixed_alpha=1.0` it is Brain-Score's `ridge`.
 
-One decomposition serves all splits and penalties. Let P be the inverse of K + alpha on the stimuli, without the
-constant direction (which the intercept takes; K is centred). Leaving a set S of stimuli out of the fit,
-intercept included, leaves the errors e_S = (P_SS)^-1 (PY)_S at them: the block form of the leave-one-out
-formula (Cook 1977, doi 10.1080/00401706.1977.10489493). Test stimuli are such an S, and once they are out, so
-is each training stimulus (or clip of them) in turn: errors within the training stimuli, by which alpha is
-chosen. It is exact, not GCV.
+The errors at stimuli that were left out, by which the penalty is chosen, come from one decomposition without a refit:
+in the features, a split at a time, where these are clearly fewer than stimuli (_ridge_primal), else in the stimuli,
+for all splits at once (_ridge_dual). They are exact, not generalised cross-validation. One penalty for all
+(_ridge_fixed) needs a Cholesky decomposition only.
 
 Arrays are numpy's, or torch tensors; then everything runs on the tensor's device.
 """
 
 from collections.abc import Mapping
 from types import ModuleType
-from typing import NamedTuple
 
 import numpy as np
 
-from analysis.similarity import _ridge_fixed
-from analysis.similarity._arrays import centred, gram, means, moved, zeros
-from analysis.similarity._backend import Array, blocks, double, host, rows
+from analysis.similarity import _ridge_dual, _ridge_fixed, _ridge_primal
+from analysis.similarity._backend import Array
 from analysis.similarity._regression import MAX_BYTES, Predict, Target, predictions
 from analysis.similarity._regression import score_many as _score_many
 from analysis.similarity._splits import Splits
@@ -28,17 +24,6 @@ from blendnet.errors import BlendnetError
 
 # In units of the mean eigenvalue of K, so that the scale of a layer's activations does not matter.
 ALPHAS = tuple(np.logspace(-4, 4, 9))
-
-
-class _Eigen(NamedTuple):
-    """Eigenvalues (r,) and eigenvectors (n_stimuli, r) of K, the mean eigenvalue trace(K) / n_stimuli, and whether
-    the eigenvectors are a whole basis, the constant direction among them with the mean as its value.
-    """
-
-    values: Array
-    vectors: Array
-    mean: float
-    whole: bool
 
 
 def score(
@@ -64,7 +49,8 @@ def score(
 
     max_bytes: bound on the working memory of the size of x or of the training responses (at least a neuroid's is
     held); beside it there are up to four matrices of the shared size, min(n_stimuli, n_features) squared numbers
-    (n_stimuli squared where a penalty is chosen, and x in float64), and what the test responses take. dtype:
+    (min(n_stimuli, 2 n_features) squared where a penalty is chosen), the smaller part of a split or the largest group,
+    and what the test responses take. dtype:
     precision of the products; 'float32' halves memory and, on a GPU, time, and changes r by up to 1e-4 with a fixed
     penalty and 1e-2 where one is chosen (the smallest of the penalties are lost in rounding). Raises BlendnetError
     as pls.score, and for penalties that are not positive.
@@ -120,123 +106,11 @@ def _predictor(alphas: tuple[float, ...], fixed_alpha: float | None, groups: np.
             raise BlendnetError(f"the penalties {wanted.tolist()} must all be positive numbers")
         if fixed_alpha is not None:
             return _ridge_fixed.predict(xp, x, targets, like, fixed_alpha, max_bytes)
-        return _chosen(xp, x, targets, like, wanted, groups, max_bytes)
+        labels = None if groups is None else np.unique(groups, return_inverse=True)[1]
+        if labels is not None and labels.max() + 1 == len(x):
+            labels = None  # groups of one stimulus each: plain leave-one-out, without a system to solve for each
+        # A split of its own decomposition in the features costs less than one in the stimuli for all from here on.
+        side = _ridge_primal if x.shape[1] < 0.5 * len(x) else _ridge_dual
+        return side.predict(xp, x, targets, like, wanted, labels, max_bytes)
 
     return run
-
-
-def _chosen(
-    xp: ModuleType,
-    x: Array,
-    targets: list[Target],
-    like: Array,
-    alphas: np.ndarray,
-    groups: np.ndarray | None,
-    max_bytes: int,
-) -> list[list[np.ndarray]]:
-    """Predictions for each split of each target, the penalty chosen for each neuroid."""
-    labels = None if groups is None else np.unique(groups, return_inverse=True)[1]
-    if labels is not None and labels.max() + 1 == len(x):
-        labels = None  # groups of one stimulus each: plain leave-one-out, without a system to solve for each
-    eigen = _eigen(xp, x, like)
-    penalties = alphas * (eigen.mean or 1.0)
-    # Regions with the same splits are one wider array of responses.
-    together: dict[tuple[int, ...], list[int]] = {}
-    for i, t in enumerate(targets):
-        together.setdefault(tuple(t.numbers), []).append(i)
-    members = list(together.values())
-    ys = [np.concatenate([targets[i].centred for i in which], axis=1) for which in members]
-    least = [[np.full(y.shape[1], np.inf) for _ in targets[which[0]].splits] for y, which in zip(ys, members)]
-    best = [
-        [np.zeros((len(test), y.shape[1])) for _, test in targets[which[0]].splits] for y, which in zip(ys, members)
-    ]
-    for alpha in penalties:
-        p = _inverse(xp, eigen, float(alpha))
-        for g, (y, which) in enumerate(zip(ys, members)):
-            py = p @ moved(xp, y, like)
-            for f, (train, test) in enumerate(targets[which[0]].splits):
-                out = np.setdiff1d(np.arange(len(x)), train)
-                across = rows(rows(p, out).T, train).T  # (n_out, n_train)
-                # Tested stimuli, and any that are in neither part of the split, are all left out together.
-                solved = xp.linalg.solve(rows(rows(p, out).T, out), xp.concatenate([rows(py, out), across], 1))
-                error, carry = solved[:, : y.shape[1]], solved[:, y.shape[1] :]
-                prediction = (y[out] - host(double(error)))[np.searchsorted(out, test)]
-                if len(penalties) == 1:
-                    best[g][f] = prediction
-                    continue
-                loss = np.empty(y.shape[1])
-                for some in blocks(y.shape[1], max_bytes // (4 * len(x) * like.dtype.itemsize)):
-                    rest = rows(py[:, some], train) - across.T @ error[:, some]
-                    loss[some] = _inner_loss(xp, p, across, carry, rest, train, labels)
-                better = loss < least[g][f]
-                best[g][f] = np.where(better, prediction, best[g][f])
-                least[g][f] = np.where(better, loss, least[g][f])
-    predictions: list[list[np.ndarray]] = [[] for _ in targets]
-    for which, found in zip(members, best):
-        ends = np.cumsum([targets[i].y.shape[1] for i in which])[:-1]
-        for predicted in found:
-            for i, part in zip(which, np.split(predicted, ends, axis=1)):
-                predictions[i].append(part + targets[i].mean)
-    return predictions
-
-
-def _eigen(xp: ModuleType, x: Array, like: Array) -> _Eigen:
-    """The eigendecomposition of K, from X'X where there are clearly fewer features than stimuli."""
-    n = len(x)
-    if x.shape[1] < 0.8 * n:
-        xc = centred(xp, x, means(xp, x, like))
-        values, rotation = xp.linalg.eigh(xc.T @ xc)
-        trace = float(values.clip(min=0.0).sum())
-        kept = host(values) > trace * np.finfo(host(values).dtype).eps * 45
-        values, rotation = values[kept], rotation[:, kept]
-        return _Eigen(values, (xc @ rotation) / xp.sqrt(values), trace / n, False)
-    k = gram(xp, x, like)
-    mean = float(xp.einsum("nn->", k)) / n
-    # K1 = 0. Raised to the mean eigenvalue, the constant direction is taken out of P without a difference of
-    # two numbers of size 1/alpha.
-    k += mean / n
-    values, vectors = xp.linalg.eigh(k)
-    return _Eigen(values.clip(min=0.0), vectors, mean, True)
-
-
-def _inverse(xp: ModuleType, eigen: _Eigen, alpha: float) -> Array:
-    """P = (K + alpha)^-1 without the constant direction; (n_stimuli, n_stimuli)."""
-    n = len(eigen.vectors)
-    if eigen.whole:
-        half = eigen.vectors / xp.sqrt(eigen.values + alpha)
-        p = half @ half.T
-        p -= 1.0 / (n * (eigen.mean + alpha))
-        return p
-    # Outside the eigenvectors P is 1/alpha, inside alpha / (value + alpha) of that.
-    half = eigen.vectors * xp.sqrt(eigen.values / (eigen.values + alpha))
-    p = half @ half.T
-    p += 1.0 / n
-    p *= -1.0
-    p[np.arange(n), np.arange(n)] += 1.0
-    p /= alpha
-    return p
-
-
-def _inner_loss(
-    xp: ModuleType,
-    p: Array,
-    across: Array,
-    carry: Array,
-    rest: Array,
-    train: np.ndarray,
-    labels: np.ndarray | None,
-) -> np.ndarray:
-    """Squared error of each neuroid when training stimuli are left out one by one, or group by group; (n_neuroids,).
-
-    P of the training stimuli alone is P_tt - P_to (P_oo)^-1 P_ot; `across` is P_ot, `carry` is (P_oo)^-1 P_ot, `rest`
-    its product with the responses.
-    """
-    if labels is None:
-        own = p[train, train] - (across * carry).sum(axis=0)
-        return host(double(((rest / own[:, None]) ** 2).sum(axis=0)))
-    loss = double(zeros(xp, (rest.shape[1],), rest))
-    for group in np.unique(labels[train]):
-        g = np.flatnonzero(labels[train] == group)
-        block = rows(rows(p, train[g]).T, train[g]).T - across[:, g].T @ carry[:, g]
-        loss += double((xp.linalg.solve(block, rest[g]) ** 2).sum(axis=0))
-    return host(loss)
