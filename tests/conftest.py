@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+import blendnet as blendnet  # before numpy is loaded: blendnet._openblas
+
 os.environ.setdefault("BS_INSTALL_DEPENDENCIES", "no")
 os.environ.setdefault("MPLBACKEND", "Agg")
 

@@ -13,8 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.similarity._arrays import centred, cross, dots, means, moved, sums, zeros
-from analysis.similarity._backend import Array, double, host, rows
+from analysis.similarity._backend import Array, blocks, double, host, rows
 from analysis.similarity._pls_power import ROUNDINGS, STALE, Job, deflate, dominant, starts
+
+# Numbers of the rows left out that are in hand at a time: 1 MB.
+_NEAR = 2**17
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,12 @@ def prepare(xp: ModuleType, x: Array, ys: list[Array], like: Array) -> Primal:
 def numbers(shared: Primal, n_neuroids: int, n_components: int) -> int:
     """Numbers that one regression holds while it runs, O included."""
     n, p = shared.x.shape
-    return (n_neuroids + 2 * n_components + 8) * p + n * p // 4 + 6 * n_neuroids**2 + n_components * n_neuroids
+    return (
+        (n_neuroids + 2 * n_components + 8) * p
+        + n * (p + n_components) // 4
+        + 6 * n_neuroids**2
+        + n_components * n_neuroids
+    )
 
 
 def fit(
@@ -56,7 +64,7 @@ def fit(
 ) -> list[np.ndarray]:
     """Predictions for the test stimuli of each job, relative to the mean of all; float64 (n_test, n_neuroids)."""
     own, like = shared.own, shared.own
-    n_jobs, p, width = len(jobs), len(own), max(shared.ys[job.region].shape[1] for job in jobs)
+    n_jobs, n, p, width = len(jobs), len(shared.x), len(own), max(shared.ys[job.region].shape[1] for job in jobs)
     folds: dict[int, _Fold] = {}
     members: dict[int, list[int]] = {}
     s, total = zeros(xp, (n_jobs, width, p), like), np.zeros((n_jobs, width))
@@ -66,15 +74,19 @@ def fit(
             folds[job.split] = _fold(xp, shared, job)
         fold = folds[job.split]
         members.setdefault(job.split, []).append(i)
-        left_out = _extended(xp, rows(y, fold.out), fold.n_train)
+        responses = _extended(xp, rows(y, fold.out), fold.n_train)
         total[i, : y.shape[1]] = job.square
         s[i, : y.shape[1]] = shared.others[job.region]
-        s[i, : y.shape[1]] -= left_out.T @ fold.rows
+        s[i, : y.shape[1]] -= responses.T @ fold.rows
         s[i, np.flatnonzero(total[i] == 0)] = 0.0
     n_train = np.array([len(job.train) for job in jobs])
     trace, eps = float(xp.einsum("pp->", own)), float(xp.finfo(like.dtype).eps)
     null = ROUNDINGS * eps
 
+    # Scores of the rows left out, which are what a prediction is made of; rows that stay close to the processor between
+    # the two products that read them.
+    left_out = {f: zeros(xp, (len(which), n_components, len(folds[f].rows)), like) for f, which in members.items()}
+    at_once = max(16, _NEAR // p) if xp is np else n
     r, loads = zeros(xp, (n_jobs, n_components, p), like), zeros(xp, (n_jobs, n_components, p), like)
     q = zeros(xp, (n_jobs, n_components, width), like)  # what one unit of score adds to each response
     squares = zeros(xp, (n_jobs, n_components), like) + 1.0  # sums of squares of the scores
@@ -103,8 +115,11 @@ def fit(
             w = w - sums(dots(loads[:, :k], w), r[:, :k])
         crossed = w @ own
         for split, which in members.items():
-            o = folds[split].rows
-            crossed[which] -= (w[which] @ o.T) @ o
+            for some in blocks(len(folds[split].rows), at_once):
+                o = folds[split].rows[some]
+                scored = w[which] @ o.T
+                crossed[which] -= scored @ o
+                left_out[split][:, k, some] = scored
         square = (w * crossed).sum(axis=1)
         active &= host(square > null * trace * (w * w).sum(axis=1))
         there = moved(xp, active, like)[:, None]
@@ -118,9 +133,12 @@ def fit(
         deflate(m, host(double(v)), host(double(loading)))
         left -= host(double(square * loading**2))
         r[:, k], loads[:, k], q[:, k], squares[:, k] = there * w, load, loading, square[:, 0]
-    return [
-        _predicted(xp, folds[job.split], job, r[i], q[i, :, : len(job.mean)]) + job.mean for i, job in enumerate(jobs)
-    ]
+    out: list[np.ndarray] = [np.empty(0)] * n_jobs
+    for split, which in members.items():
+        for i, scores in zip(which, left_out[split]):
+            # A component that was not taken explains nothing: its q is zero.
+            out[i] = _predicted(xp, folds[split], jobs[i], scores, q[i, :, : len(jobs[i].mean)]) + jobs[i].mean
+    return out
 
 
 def _fold(xp: ModuleType, shared: Primal, job: Job) -> _Fold:
@@ -133,9 +151,8 @@ def _extended(xp: ModuleType, left_out: Array, n_train: int) -> Array:
     return xp.concatenate([left_out, left_out.sum(axis=0)[None] / n_train**0.5])
 
 
-def _predicted(xp: ModuleType, fold: _Fold, job: Job, r: Array, q: Array) -> np.ndarray:
-    """Predictions relative to the mean of the training responses."""
+def _predicted(xp: ModuleType, fold: _Fold, job: Job, scores: Array, q: Array) -> np.ndarray:
+    """Predictions relative to the mean of the training responses, from scores (n_components, n_out + 1)."""
     # The mean of the training stimuli is minus the last row over sqrt(n_train): all features sum to zero.
-    scores = fold.rows @ r.T
-    tested = rows(scores, np.searchsorted(fold.out, job.test)) + scores[-1] / fold.n_train**0.5
+    tested = rows(scores.T, np.searchsorted(fold.out, job.test)) + scores[:, -1] / fold.n_train**0.5
     return host(double(tested @ q))
