@@ -42,12 +42,32 @@ def by_sklearn(x, y, splits, n_components=25):
         (120, 300, 40, 1, 0.0),  # noise-free
         (100, 99, 60, 1, 1.0),  # nearly square, more neuroids than components
         (90, 60, 1, 1, 1.0),  # one neuroid: no iteration at all
+        (120, 30, 130, 1, 1.0),  # many more neuroids than features, and than stimuli
+        (120, 30, 130, 0, 0.5),
+        (80, 200, 170, 1, 1.0),  # many more neuroids than stimuli
+        (80, 200, 170, 0, 0.5),
     ],
 )
 def test_equals_scikit_learn(n, p, q, power, noise):
     x, y = material(n, p, q, power=power, noise=noise)
     splits = shuffle_splits(n, n_splits=3)
     assert np.abs(pls.score(x, y, splits) - by_sklearn(x, y, splits)).max() < 1e-8
+
+
+@pytest.mark.parametrize("p", [40, 300])
+def test_many_neuroids_beside_few_and_some_that_are_constant(p):
+    """Regions in one call, one held in a basis of its responses; neuroids that do not vary, the first among them."""
+    x, y = material(100, p, 230, power=1, noise=1.0)
+    y[:, [0, 100, 229]] = 7.0
+    splits = shuffle_splits(100, n_splits=3)
+    y[splits[0][0], 1] = 2.5  # varies in the other splits
+    found = pls.score_many({"layer": x}, {"IT": y, "V4": y[:, 50:90]}, splits)["layer"]
+    with np.errstate(invalid="ignore"):
+        reference = by_sklearn(x, y, splits)
+        reference[0, 1] = np.nan
+    for region, expected in (("IT", reference), ("V4", by_sklearn(x, y[:, 50:90], splits))):
+        assert np.array_equal(np.isnan(found[region]), np.isnan(expected))
+        assert np.nanmax(np.abs(found[region] - expected)) < 1e-8
 
 
 def test_slow_convergence_is_stopped_where_scikit_learn_stops():

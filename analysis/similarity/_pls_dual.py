@@ -13,33 +13,55 @@ import numpy as np
 
 from analysis.similarity._arrays import dots, gram, moved, sums, zeros
 from analysis.similarity._backend import Array, double, host, rows
-from analysis.similarity._pls_power import ROUNDINGS, STALE, Job, deflate, dominant, starts
+from analysis.similarity._pls_power import (
+    ROUNDINGS,
+    STALE,
+    Job,
+    deflate,
+    directions,
+    dominant,
+    explained,
+    in_neuroids,
+    starts,
+)
 
 
 @dataclass(frozen=True)
 class Dual:
     """The Gram matrix of all stimuli; of each region the centred responses Y, with a column of ones beside them
-    (n_stimuli, n_neuroids + 1), KY and Y'KY."""
+    (n_stimuli, width + 1), KY and Y'KY. The width is the number of neuroids, or where these are many more than
+    stimuli, that of a basis (n_neuroids, n_stimuli) of the responses, else None."""
 
     k: Array
     ys: list[Array]
     kys: list[Array]
     ykys: list[Array]
+    bases: list[Array | None]
 
 
 def prepare(xp: ModuleType, x: Array, ys: list[Array], like: Array) -> Dual:
     """What all splits and regions share. x: (n_stimuli, n_features); ys: centred responses of each region."""
     k = gram(xp, x, like)
     ones = zeros(xp, (len(x), 1), like) + 1.0
+    bases: list[Array | None] = [None] * len(ys)
+    for i, y in enumerate(ys):
+        if _width(y.shape[1], len(x)) < y.shape[1]:
+            bases[i], triangle = xp.linalg.qr(y.T)
+            ys[i] = triangle.T
     ys = [xp.concatenate([y, ones], 1) for y in ys]
     kys = [k @ y for y in ys]
-    return Dual(k, ys, kys, [y.T @ ky for y, ky in zip(ys, kys)])
+    return Dual(k, ys, kys, [y.T @ ky for y, ky in zip(ys, kys)], bases)
 
 
 def numbers(shared: Dual, n_neuroids: int, n_components: int) -> int:
     """Numbers that one regression holds while it runs."""
     n = len(shared.k)
-    return (n_components + 10) * n + n_neuroids * n // 2 + 6 * n_neuroids**2 + n_components * n_neuroids
+    width = _width(n_neuroids, n)
+    return (n_components + 10) * n + width * n // 2 + 6 * width**2 + n_components * (width + n_neuroids)
+
+
+def _width(n_neuroids: int, n_stimuli: int) -> int:
+    return n_stimuli if n_neuroids > 2 * n_stimuli else n_neuroids
 
 
 def fit(
@@ -48,15 +70,21 @@ def fit(
     """Predictions for the test stimuli of each job, relative to the mean of all; float64 (n_test, n_neuroids)."""
     k_all, like = shared.k, shared.k
     n_jobs, n, width = len(jobs), len(k_all), max(shared.ys[job.region].shape[1] - 1 for job in jobs)
-    mask, total, mean = np.zeros((n_jobs, n)), np.zeros((n_jobs, width)), np.zeros((n_jobs, width))
+    wide = max(len(job.mean) for job in jobs)
+    bases = [shared.bases[job.region] for job in jobs]
+    mask, total, mean = np.zeros((n_jobs, n)), np.zeros((n_jobs, wide)), np.zeros((n_jobs, width))
     m = np.zeros((n_jobs, width, width))
     regions: dict[int, list[int]] = {}
     for i, job in enumerate(jobs):
         regions.setdefault(job.region, []).append(i)
-        own = slice(len(job.mean))
+        own = slice(shared.ys[job.region].shape[1] - 1)
         mask[i, job.train] = 1.0
-        mean[i, own], total[i, own] = job.mean, job.square
-        m[i, own, own] = _cross_products(xp, shared, job, moved(xp, job.mean, like))
+        total[i, : len(job.square)] = job.square
+        trained_mean = moved(xp, job.mean, like)
+        if bases[i] is not None:
+            trained_mean = trained_mean @ bases[i]
+        mean[i, own] = host(double(trained_mean))
+        m[i, own, own] = _cross_products(xp, shared, job, trained_mean)
     n_train = mask.sum(axis=1)
     trained_on, means, counts = (moved(xp, a, like) for a in (mask, mean, n_train))
 
@@ -95,7 +123,7 @@ def fit(
         start, active = starts(left, total, size, active, null)
         if not active.any():
             break
-        c = moved(xp, dominant(m, start, active, tol, max_iter), like)
+        c = moved(xp, dominant(m, directions(start, bases, width), active, tol, max_iter), like)
         # u = Y_k c; its length in K is that of the weights X'u.
         u = (combined(c) - _dot(means, c) - sums(dots(q[:, :k], c), t[:, :k])) * trained_on
         ku = u @ k_all
@@ -115,11 +143,12 @@ def fit(
         v = against(kt) - means * kt.sum(axis=1)[:, None] - sums(dots(t[:, :k], kt), q[:, :k])
         v = v - 0.5 * _dot(trained, kt) * loading
         deflate(m, host(double(v)), host(double(loading)))
-        left -= host(double(square * loading**2))
+        left -= explained(square, loading, bases, wide)
         t[:, k], q[:, k], squares[:, k] = scores, loading, square[:, 0]
     out = []
     for i, job in enumerate(jobs):
-        out.append(host(double(t[i][:, job.test].T @ q[i][:, : len(job.mean)])) + job.mean)
+        own_q = in_neuroids(q[i], bases[i], len(job.mean))
+        out.append(host(double(t[i][:, job.test].T @ own_q)) + job.mean)
     return out
 
 

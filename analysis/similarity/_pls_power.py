@@ -1,6 +1,8 @@
 """The dominant directions of many small matrices at once, by power iteration stopped where scikit-learn stops it.
 
-In numpy wherever the features are: these matrices are small, and what decides when to stop is in their loop.
+In numpy wherever the features are: these matrices are small, and what decides when to stop is in their loop. Where
+there are many more neuroids than X'Y has dimensions, as in fMRI, they are those of its basis (n_neuroids, rank), in
+which nothing changes but the weights that an iteration starts from.
 """
 
 from itertools import pairwise
@@ -9,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.similarity._backend import blocks
+from analysis.similarity._backend import Array, blocks, double, host
 
 # Below so many roundings, as a fraction of its largest possible value, a sum of squares is rounding error.
 ROUNDINGS = 45.0
@@ -45,24 +47,56 @@ def starts(
     return np.argmax(varying, axis=1), active & varying.any(axis=1) & (size > 0)
 
 
+def directions(start: np.ndarray, bases: list[Array | None], width: int) -> np.ndarray:
+    """The neuroids (n_jobs,) that iterations start from as float64 (n_jobs, width), in the bases of the responses."""
+    found = np.zeros((len(start), width))
+    for i, (neuroid, basis) in enumerate(zip(start, bases)):
+        if basis is None:
+            found[i, neuroid] = 1.0
+        else:
+            found[i, : basis.shape[1]] = host(double(basis[neuroid]))
+    return found
+
+
+def in_neuroids(values: Array, basis: Array | None, n_neuroids: int) -> Array:
+    """Values (k, width) of responses in a basis (n_neuroids, rank), for the neuroids themselves; (k, n_neuroids)."""
+    return values[:, :n_neuroids] if basis is None else values[:, : basis.shape[1]] @ basis.T
+
+
+def explained(square: Array, loading: Array, bases: list[Array | None], n_neuroids: int) -> np.ndarray:
+    """What a component takes from each neuroid's sum of squares; float64 (n_jobs, n_neuroids), 0 beyond a job's own.
+
+    square: sums of squares of the scores (n_jobs, 1); loading: (n_jobs, width), what one unit adds to the responses.
+    """
+    if all(basis is None for basis in bases):
+        return host(double(square * loading**2))
+    found = np.zeros((len(bases), n_neuroids))
+    for i, basis in enumerate(bases):
+        own = in_neuroids(loading[i : i + 1], basis, n_neuroids)
+        found[i, : own.shape[1]] = host(double(square[i] * own[0] ** 2))
+    return found
+
+
 def dominant(m: np.ndarray, start: np.ndarray, active: np.ndarray, tol: float, max_iter: int) -> np.ndarray:
     """NIPALS' inner loop (Wegelin 2000) in M = Y'XX'Y: response weights c, of which X'Yc are the feature weights.
 
-    m: float64 (n_jobs, n_neuroids, n_neuroids); start: integer (n_jobs,), the neuroid that each starts from;
-    active: bool (n_jobs,). Returns c (n_jobs, n_neuroids) with c'mc = 1, zeros where not active. With weights
-    X'Yc / sqrt(c'mc) the product of two successive ones is c'mc_before / (both lengths); as in scikit-learn the
-    iteration ends once their squared change is below tol, or after max_iter steps.
+    m: float64 (n_jobs, n_neuroids, n_neuroids); start: float64 (n_jobs, n_neuroids), the weights that each starts
+    from, 1 at one neuroid; active: bool (n_jobs,). Neuroids may be a basis of theirs. Returns c (n_jobs, n_neuroids)
+    with c'mc = 1, zeros where not active. With weights X'Yc / sqrt(c'mc) the product of two successive ones is
+    c'mc_before / (both lengths); as in scikit-learn the iteration ends once their squared change is below tol, or
+    after max_iter steps.
     """
     n_neuroids = m.shape[1]
     c = np.zeros(m.shape[:2])
     each = np.arange(len(start))
-    diagonal = m[each, start, start]
-    alone = active & (diagonal <= 0)  # a neuroid without covariance: its own direction
-    c[each[alone], start[alone]] = 1.0
-    live = each[active & (diagonal > 0)]
+    ahead = (m @ start[:, :, None])[:, :, 0]
+    size = (start * ahead).sum(axis=1)
+    alone = active & (size <= 0)  # a neuroid without covariance: its own direction
+    c[alone] = start[alone]
+    live = each[active & (size > 0)]
     if not len(live):
         return c
-    c[live, start[live]] = 1.0 / np.sqrt(diagonal[live])
+    c[live] = start[live] / np.sqrt(size[live])[:, None]
     if n_neuroids == 1:
         return c
     # More steps than these cost more than an eigendecomposition.
@@ -70,24 +104,24 @@ def dominant(m: np.ndarray, start: np.ndarray, active: np.ndarray, tol: float, m
     at_once = _NUMBERS // n_neuroids**2
     together = np.zeros(len(m), dtype=bool)
     if at_once > 4:
-        together[live] = diagonal[live] > _STEEP * np.einsum("fqq->f", m)[live]
-    rest = [i for i in live if not together[i] and not _alone(m[i], c[i], start[i], tol, patience)]
+        together[live] = size[live] > _STEEP * np.einsum("fqq->f", m)[live]
+    rest = [i for i in live if not together[i] and not _alone(m[i], c[i], ahead[i], size[i], tol, patience)]
     live = np.flatnonzero(together)
-    rest += [i for jobs in blocks(len(live), at_once) for i in _together(m, c, live[jobs], start, tol, patience)]
+    rest += [i for jobs in blocks(len(live), at_once) for i in _together(m, c, live[jobs], ahead, size, tol, patience)]
     for i in rest:
         c[i] = stopped(m[i], c[i], max_iter - 1 - patience, tol)
     c[~np.isfinite(c).all(axis=1)] = 0.0  # m is rounding error, which need not have positive eigenvalues
     return c
 
 
-def _alone(m: np.ndarray, c: np.ndarray, start: int, tol: float, steps: int) -> bool:
-    """`_together` for one job, m (n_neuroids, n_neuroids) and c (n_neuroids,); whether it has ended."""
+def _alone(m: np.ndarray, c: np.ndarray, first_step: np.ndarray, size: float, tol: float, steps: int) -> bool:
+    """`_together` for one job, m (n_neuroids, n_neuroids), c and the first step (n_neuroids,); whether it has ended."""
     trace = np.trace(m)
     m = m / trace
-    look = _LOOK if m[start, start] > _STEEP else 1
+    look = _LOOK if size / trace > _STEEP else 1
     ahead = np.empty((look + 1, len(c)))
     vs = list(ahead)
-    np.divide(m[start], np.sqrt(m[start, start]), out=vs[0])
+    np.divide(first_step / trace, np.sqrt(size / trace), out=vs[0])
     for first in range(0, steps, look):
         for now, after in pairwise(vs):
             np.dot(m, now, out=after)
@@ -107,8 +141,11 @@ def _alone(m: np.ndarray, c: np.ndarray, start: int, tol: float, steps: int) -> 
     return False
 
 
-def _together(m: np.ndarray, c: np.ndarray, live: np.ndarray, start: np.ndarray, tol: float, steps: int) -> np.ndarray:
-    """At most so many steps from c of the jobs `live`, in place; which of them have not ended by then.
+def _together(
+    m: np.ndarray, c: np.ndarray, live: np.ndarray, first_step: np.ndarray, size: np.ndarray, tol: float, steps: int
+) -> np.ndarray:
+    """At most so many steps from c of the jobs `live`, in place; which of them have not ended by then. first_step: the
+    start times m (n_jobs, n_neuroids), and size (n_jobs,) its product with the start.
 
     v becomes Mv, with M divided by its trace so that nothing grows, and every few steps it is looked up whether there
     was one to end at: with `before`, v and Mv in a row its c is v / sqrt(v'Mv), and the product of its weights with
@@ -117,8 +154,8 @@ def _together(m: np.ndarray, c: np.ndarray, live: np.ndarray, start: np.ndarray,
     part = m[live]
     trace = np.einsum("fqq->f", part)
     part /= trace[:, None, None]
-    v = part[np.arange(len(live)), start[live]]
-    v /= np.sqrt(v[np.arange(len(live)), start[live]])[:, None]
+    v = first_step[live] / trace[:, None]
+    v /= np.sqrt(size[live] / trace)[:, None]
     done = np.zeros(len(live), dtype=bool)
     for first in range(0, steps, _LOOK):
         ahead = np.empty((min(_LOOK, steps - first) + 1, *v.shape))

@@ -14,7 +14,17 @@ import numpy as np
 
 from analysis.similarity._arrays import centred, cross, dots, means, moved, sums, zeros
 from analysis.similarity._backend import Array, blocks, double, host, rows
-from analysis.similarity._pls_power import ROUNDINGS, STALE, Job, deflate, dominant, starts
+from analysis.similarity._pls_power import (
+    ROUNDINGS,
+    STALE,
+    Job,
+    deflate,
+    directions,
+    dominant,
+    explained,
+    in_neuroids,
+    starts,
+)
 
 # Numbers of the rows left out that are in hand at a time: 1 MB.
 _NEAR = 2**17
@@ -51,12 +61,14 @@ def prepare(xp: ModuleType, x: Array, ys: list[Array], like: Array) -> Primal:
 def numbers(shared: Primal, n_neuroids: int, n_components: int) -> int:
     """Numbers that one regression holds while it runs, O included."""
     n, p = shared.x.shape
-    return (
-        (n_neuroids + 2 * n_components + 8) * p
-        + n * (p + n_components) // 4
-        + 6 * n_neuroids**2
-        + n_components * n_neuroids
-    )
+    width = _width(n_neuroids, p)
+    held = (width + 2 * n_components + 8) * p + n * (p + n_components) // 4 + (6 * width + n_components) * width
+    return held if width == n_neuroids else held + 3 * n_neuroids * p
+
+
+def _width(n_neuroids: int, n_features: int) -> int:
+    """Columns that the responses are held in: neuroids, or where these are many more, the directions of Y'X."""
+    return n_features if n_neuroids > 2 * n_features else n_neuroids
 
 
 def fit(
@@ -64,21 +76,30 @@ def fit(
 ) -> list[np.ndarray]:
     """Predictions for the test stimuli of each job, relative to the mean of all; float64 (n_test, n_neuroids)."""
     own, like = shared.own, shared.own
-    n_jobs, n, p, width = len(jobs), len(shared.x), len(own), max(shared.ys[job.region].shape[1] for job in jobs)
+    n_jobs, n, p, wide = len(jobs), len(shared.x), len(own), max(shared.ys[job.region].shape[1] for job in jobs)
+    width = max(_width(shared.ys[job.region].shape[1], p) for job in jobs)
     folds: dict[int, _Fold] = {}
     members: dict[int, list[int]] = {}
-    s, total = zeros(xp, (n_jobs, width, p), like), np.zeros((n_jobs, width))
+    s, total = zeros(xp, (n_jobs, width, p), like), np.zeros((n_jobs, wide))
+    bases: list[Array | None] = [None] * n_jobs
     for i, job in enumerate(jobs):
         y = shared.ys[job.region]
         if job.split not in folds:
             folds[job.split] = _fold(xp, shared, job)
         fold = folds[job.split]
         members.setdefault(job.split, []).append(i)
-        responses = _extended(xp, rows(y, fold.out), fold.n_train)
-        total[i, : y.shape[1]] = job.square
-        s[i, : y.shape[1]] = shared.others[job.region]
-        s[i, : y.shape[1]] -= responses.T @ fold.rows
-        s[i, np.flatnonzero(total[i] == 0)] = 0.0
+        q_own = y.shape[1]
+        total[i, :q_own] = job.square
+        product = _extended(xp, rows(y, fold.out), fold.n_train).T @ fold.rows
+        fixed = np.flatnonzero(job.square == 0)
+        if _width(q_own, p) < q_own:
+            product = shared.others[job.region] - product
+            product[fixed] = 0.0
+            bases[i], s[i, :p] = xp.linalg.qr(product)
+            continue
+        s[i, :q_own] = shared.others[job.region]
+        s[i, :q_own] -= product
+        s[i, fixed] = 0.0
     n_train = np.array([len(job.train) for job in jobs])
     trace, eps = float(xp.einsum("pp->", own)), float(xp.finfo(like.dtype).eps)
     null = ROUNDINGS * eps
@@ -104,7 +125,7 @@ def fit(
         start, active = starts(left, total, size, active, null)
         if not active.any():
             break
-        c = moved(xp, dominant(m, start, active, tol, max_iter), like)
+        c = moved(xp, dominant(m, directions(start, bases, width), active, tol, max_iter), like)
         w = sums(c, s) - sums(squares[:, :k] * dots(q[:, :k], c), loads[:, :k])
         length = double((w * w).sum(axis=1))
         bound = trace * host(double((c * c).sum(axis=1))) * total.sum(axis=1)
@@ -131,13 +152,14 @@ def fit(
         # S'S of S - t't p q' = M - t't (vq' + qv') + (t't)^2 p'p qq', with v = S'p.
         v = square * (v - 0.5 * square * (load * load).sum(axis=1)[:, None] * loading)
         deflate(m, host(double(v)), host(double(loading)))
-        left -= host(double(square * loading**2))
+        left -= explained(square, loading, bases, wide)
         r[:, k], loads[:, k], q[:, k], squares[:, k] = there * w, load, loading, square[:, 0]
     out: list[np.ndarray] = [np.empty(0)] * n_jobs
     for split, which in members.items():
         for i, scores in zip(which, left_out[split]):
             # A component that was not taken explains nothing: its q is zero.
-            out[i] = _predicted(xp, folds[split], jobs[i], scores, q[i, :, : len(jobs[i].mean)]) + jobs[i].mean
+            own_q = in_neuroids(q[i], bases[i], len(jobs[i].mean))
+            out[i] = _predicted(xp, folds[split], jobs[i], scores, own_q) + jobs[i].mean
     return out
 
 
