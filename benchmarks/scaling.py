@@ -131,19 +131,16 @@ def table(points: list[dict[str, Any]], factors: tuple[int, ...], quick: bool, l
 # Over these a last step is named below the table: exponents of seconds, and of bytes where they also grew by a megabyte
 # or more in that step. The room above 1 and 0 is for the noise of single measurements.
 WORSE, FLAT, FLAT_MB = 1.15, 0.15, 1.0
-_HOOKS = (
-    "one forward pass serves all layers, each with a projected batch (64 stimuli x width x 4 bytes, 10 MB of 400 "
-    "here); the rest differs from run to run (43 to 121 MB in three) and is not explained"
-)
+_HOOKS = "one forward pass serves all layers, each with a projected batch (64 stimuli x width x 4 bytes, 10 MB of 400)"
 _PAIRS = "an RDM of n stimuli is n (n - 1) / 2 numbers, each ranked: that is the measure, not the program"
 _TABLES = "the tables of all networks, and for one quantity the resamples of all twins, whose covariance is asked for"
-_SQUARE = "the inverse of stimuli x stimuli is held where the penalty is chosen (analysis/similarity/ridge.py)"
+_LAYER = "one layer, in double precision, and the responses"
 WHY = {
     ("extract", "layers"): _HOOKS,
     ("extract", "stimuli"): "the names of the stimuli, in the key",
-    ("score pls", "stimuli"): "one layer, in double precision, and the responses",
+    ("score pls", "stimuli"): _LAYER,
     ("score pls", "neuroids"): "responses, predictions and resamples of every neuroid",
-    ("score ridge", "stimuli"): _SQUARE,
+    ("score ridge", "stimuli"): _LAYER,
     ("score ridge", "neuroids"): "responses, predictions and resamples of every neuroid",
     ("score rsa", "stimuli"): _PAIRS,
     ("score rsa", "neuroids"): "the responses",

@@ -140,9 +140,13 @@ def extract(
                 matrix = sparse_projection(d, width, seed)
                 by_size[d] = None if matrix is None else matrix.to(device)
             matrices[layer] = by_size[d]
-        return project(output, matrices[layer])
+        found = project(output, matrices[layer])
+        return kept[layer][: len(found)].copy_(found)
 
-    _forecast(say, model, layers, images, n, width, device, folder)
+    columns = _forecast(say, model, layers, images, n, width, device, folder)
+    # Memory taken before the pass: else what is kept of a layer is laid into the room that its raw output left, the
+    # next raw output no longer fits there, and so on: the room of one lost a layer.
+    kept = {layer: torch.empty((min(batch_size, n), columns[layer]), device=device) for layer in layers}
     partial = folder.with_name(folder.name + ".partial")
     start = _resume_point(partial, wanted, force)
     arrays: dict[str, np.memmap] = {}
@@ -215,8 +219,11 @@ def _array(partial: Path, layer: str, n: int, columns: int, *, new: bool) -> np.
 def _forecast(
     say: Callable[[str], None], model: nn.Module, layers: Sequence[str], images: Callable[[int, int], torch.Tensor],
     n: int, width: int, device: torch.device, folder: Path,
-) -> None:  # fmt: skip
-    """Size and time, said before the work starts, from one pass of a few stimuli; refuses what the disk cannot hold."""
+) -> dict[str, int]:  # fmt: skip
+    """Size and time, said before the work starts, from one pass of a few stimuli; refuses what the disk cannot hold.
+
+    Returns the columns that are kept of each layer.
+    """
     few = min(4, n)
     units: dict[str, int] = {}
 
@@ -229,7 +236,8 @@ def _forecast(
     began = time.perf_counter()
     read_layers(model, layers, x, count)
     seconds = (time.perf_counter() - began) / few * n
-    size = sum(4 * n * min(width, d) for d in units.values())
+    columns = {layer: min(width, d) for layer, d in units.items()}
+    size = 4 * n * sum(columns.values())
     say(f"  forecast: {len(layers)} layers x {n} stimuli, {size / 2**20:.0f} MiB on disk, about {seconds:.0f} s")
     free = shutil.disk_usage(make_folder(folder.parent)).free
     if size > free:
@@ -237,6 +245,7 @@ def _forecast(
             f"{folder} needs {size / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free; free some space or lower the "
             "width in pipelines/sheet.py"
         )
+    return columns
 
 
 def is_stored(folder: Path) -> bool:

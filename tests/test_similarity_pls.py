@@ -54,6 +54,7 @@ def test_equals_scikit_learn(n, p, q, power, noise):
     assert np.abs(pls.score(x, y, splits) - by_sklearn(x, y, splits)).max() < 1e-8
 
 
+@pytest.mark.filterwarnings("ignore:An input array is constant")
 @pytest.mark.parametrize("p", [40, 300])
 def test_many_neuroids_beside_few_and_some_that_are_constant(p):
     """Regions in one call, one held in a basis of its responses; neuroids that do not vary, the first among them."""
