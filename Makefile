@@ -10,6 +10,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 BIN := .venv/bin
 READY := .venv/.ready
 FLAGS = --profile $(PROFILE) --results "$(RESULTS)" --data "$(DATA)" --only '$(ONLY)' --device $(DEVICE)
+# Recordings other than the profile's: RECORDING='henaff2021 planted'.
+CHOSEN = $(foreach name,$(RECORDING),--recording $(name))
 # Where the runs are worked on: processes (JOBS=4) or SLURM jobs (SLURM='partition=gpu minutes=600').
 UNITS = $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(JOBS),--jobs $(JOBS)) $(if $(SLURM),--slurm $(SLURM))
 # Steps that are not divided into runs are one job.
@@ -27,7 +29,7 @@ help:
 #:                   BUDGET=30m plans the epochs, TRACKER=tensorboard|wandb|mlflow|none
 #:                   EXECUTOR=local JOBS=4, or EXECUTOR=slurm SLURM='partition=gpu minutes=600' (also all other steps)
 #: make status       what is done, running, queued and failed, and the time left
-#: make score-brain  checkpoints -> activations -> scores
+#: make score-brain  checkpoints -> activations -> scores               RECORDING='henaff2021 planted' instead of the profile's
 #: make figures      tables -> figures (no GPU, no torch, never trains)
 #: make report       tables and figures -> report.html
 #: make verify       recompute a sample of stored scores and compare
@@ -64,8 +66,8 @@ all: say $(READY)
 train: say $(READY)
 	@$(BLENDNET) train $(FLAGS) $(TRAINING) $(UNITS)
 score-brain: say $(READY)
-	@$(BLENDNET) extract $(FLAGS) $(UNITS)
-	@$(BLENDNET) score $(FLAGS) $(UNITS)
+	@$(BLENDNET) extract $(FLAGS) $(CHOSEN) $(UNITS)
+	@$(BLENDNET) score $(FLAGS) $(CHOSEN) $(UNITS)
 status: $(READY)
 	@$(BLENDNET) status --profile $(PROFILE) --results "$(RESULTS)"
 figures: say $(READY)

@@ -27,8 +27,11 @@ NORMALISATION = "r/c"
 def how_of(context: Context, recording: Recording) -> dict[str, Any]:
     """How a recording is cross-validated: by the sheet, or as Brain-Score does it where it is one of its benchmarks."""
     p = context.profile
-    how: dict[str, Any] = {"n_splits": p.n_splits, "test_size": p.split_test, "seed": p.score_seed,
-                           "groups": groups_of(recording)}  # fmt: skip
+    device = context.torch_device()
+    how: dict[str, Any] = {
+        "n_splits": p.n_splits, "test_size": p.split_test, "seed": p.score_seed, "groups": groups_of(recording),
+        "device": str(device) if device.type == "cuda" else None,
+    }  # fmt: skip
     return how | splits_of(recording) if is_brain_score(recording) else how
 
 

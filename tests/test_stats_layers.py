@@ -229,21 +229,49 @@ def test_trials_of_other_neuroids_are_refused():
         ceiling_in_resamples(trials, np.ones(19))
 
 
-def test_committed_layer_is_scored_once_on_half_b(monkeypatch):
-    """One score a layer and half, the interval for the committed layer alone; settings reach every one of them."""
+class Counted(dict):
+    """Layers that say how often each is read."""
+
+    def __init__(self, xs):
+        super().__init__(xs)
+        self.read = []
+
+    def __getitem__(self, layer):
+        self.read.append(layer)
+        return super().__getitem__(layer)
+
+
+@pytest.mark.parametrize("metric", ["pls", "ridge"])
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_layers_in_one_call_are_scored_as_each_alone(metric, device, monkeypatch):
+    """A layer is read once a half, the committed one alone gets an interval, and all settings reach every score."""
     xs, y, _ = planted(0, n=120, depth=3)
-    calls, real = [], layers.layer_score
-    monkeypatch.setattr(layers, "layer_score", lambda x, **how: calls.append(how) or real(x, **how))
-    how = dict(metric="ridge", n_splits=3, test_size=0.2, seed=4, over=("stimuli",))
-    result = layers.nested_commitment(xs, y=y, halves=halves(120, seed=0), n_boot=20, **how)
-    assert len(calls) == 2 * len(xs)
-    assert sorted(call["n_boot"] for call in calls) == [0] * 5 + [20]
-    assert all(call[name] == value for call in calls for name, value in how.items())
+    clips, kinds = np.arange(120) // 4, np.arange(120) // 4 % 3
+    a, b = halves(120, seed=0, groups=clips)
+    how = dict(metric=metric, n_splits=3, test_size=0.2, seed=4, device=device)
+    if metric == "ridge":
+        how |= dict(groups=clips)
+    else:
+        how |= dict(stratify=kinds)
+    with_interval, real = [], layers.layer_score
+    monkeypatch.setattr(layers, "layer_score", lambda x, **how: with_interval.append(how["n_boot"]) or real(x, **how))
+    counted = Counted(xs)
+    result = layers.nested_commitment(counted, y=y, halves=(a, b), n_boot=20, over=("stimuli",), **how)
+    assert sorted(counted.read) == sorted([*xs, *xs])
+    assert with_interval == [20]
     assert result.samples.shape == (20,)
-    calls.clear()
-    layers.profile(xs, y=y, n_boot=0, **how)
-    assert len(calls) == len(xs)
-    assert all(call[name] == value for call in calls for name, value in how.items())
+    everything = layers.profile(xs, y=y, n_boot=0, **how)
+    assert list(everything) == list(xs)
+    on = dict(how, device=None)
+    for layer, x in xs.items():
+        for half, found in ((a, result.profile_a), (b, result.profile_b)):
+            own = on | {name: on[name][half] for name in ("groups", "stratify") if name in on}
+            assert found[layer] == pytest.approx(real(x[half], y=y[half], n_boot=0, **own).score, abs=1e-9)
+        alone = real(x, y=y, n_boot=0, **on)
+        assert everything[layer].score == pytest.approx(alone.score, abs=1e-9)
+        assert everything[layer].values == pytest.approx(alone.values, abs=1e-9)
+        other = real(x, y=y, n_boot=0, **on | dict(seed=5))
+        assert everything[layer].score != pytest.approx(other.score, abs=1e-6)
 
 
 def test_rsa_against_subjects():
@@ -290,6 +318,7 @@ def test_impossible_input_is_one_line():
         (dict(y=y, rdms=brain, halves=(a, b)), "exactly one"),
         (dict(rdms=brain, halves=(a, b)), "has RDMs only"),
         (dict(y=y[:30], halves=(a, b)), "layer 'layer0' has 40 stimuli, the recording 30"),
+        (dict(y=y, halves=(a, b + 100)), "the halves name stimulus 139, there are 40"),
         (dict(y=y, halves=(a, b), over=("neurons",), n_boot=5), "did you mean 'neuroids'"),
     ]:
         with pytest.raises(BlendnetError, match=says) as error:

@@ -14,7 +14,7 @@ import numpy as np
 from analysis.similarity._splits import Splits
 from blendnet.errors import BlendnetError
 
-# np.ndarray or torch.Tensor; torch is never imported here, for who holds a tensor has imported it.
+# np.ndarray or torch.Tensor; torch is imported only where a device is named, for who holds a tensor has imported it.
 Array = Any
 # A column whose spread is below this fraction of its size differs from a constant by rounding only.
 _CONSTANT = 1e-12
@@ -43,6 +43,15 @@ def together(*arrays: Array) -> tuple[ModuleType, list[Array]]:
         )
         moved.append((t if t.is_floating_point() else t.double()).to(device))
     return torch, moved
+
+
+def on_device(a: Array, device: str | None) -> Array:
+    """`a` as a tensor on the device, e.g. 'cuda'; as it is for None."""
+    if device is None:
+        return a
+    import torch
+
+    return torch.as_tensor(np.ascontiguousarray(a), device=device)
 
 
 def double(a: Array) -> Array:
