@@ -29,7 +29,7 @@ if __name__ == "__main__":
 import numpy as np  # noqa: E402
 
 from analysis.similarity import rsa, rsa_bootstrap  # noqa: E402
-from benchmarks.similarity import processor  # noqa: E402
+from benchmarks.similarity import commit, gpu_name, processor  # noqa: E402
 from blendnet.files import write_text  # noqa: E402
 
 NAMES = {"spearman": "spearman", "pearson": "corr"}
@@ -80,9 +80,25 @@ def bootstrap_row(method: str, n_stimuli: int, n_models: int, n_subjects: int, n
     return f"| bootstrap, {method}, 1 resample | {size} | {slow:.3f} | {ours:.5f} | {slow / ours:.0f} | see tests |"
 
 
+def gpu_row(n_stimuli: int, n_models: int, n_subjects: int, n: int) -> str:
+    """The crossed bootstrap on the GPU against ours on the CPU, equal draws; one line where there is no GPU."""
+    gpu = gpu_name()
+    if gpu is None:
+        return "On a GPU: no GPU here, torch finds no CUDA device."
+    models, brain = rdms(n_models, n_stimuli, 1), rdms(n_subjects, n_stimuli, 2)
+    rsa_bootstrap.bootstrap(models, brain, n=2, device="cuda")  # the first call pays for the device's warm-up
+    there = rsa_bootstrap.bootstrap(models, brain, n=n, device="cuda")
+    seconds = seconds_of(lambda: rsa_bootstrap.bootstrap(models, brain, n=n, device="cuda")) / n
+    difference = np.nanmax(np.abs(there.samples - rsa_bootstrap.bootstrap(models, brain, n=n).samples))
+    return (
+        f"On a GPU ({gpu}): {seconds:.6f} s a resample of Spearman, largest difference from the CPU {difference:.0e}."
+    )
+
+
 def table(*, quick: bool, threads: int) -> str:
     """The whole table as markdown, with what it was measured on."""
     warnings.simplefilter("ignore")
+    load = os.getloadavg()[0]
     if quick:
         body = [rdm_row(100, 500)] + [bootstrap_row(m, 40, 3, 3, 100, 5) for m in NAMES]
     else:
@@ -95,11 +111,13 @@ def table(*, quick: bool, threads: int) -> str:
             "|---|---|---|---|---|---|",
             *body,
             "",
-            f"One process, {processor()}, {threads} threads, Python {platform.python_version()}, numpy "
-            f"{version('numpy')}, rsatoolbox {version('rsatoolbox')}. Bootstrap: `eval_dual_bootstrap` and ours, both "
-            "with noise ceilings; seconds per resample, ours from 1000 of them with all preparations, rsatoolbox's "
-            "from 12. Equal numbers on equal draws: tests/test_similarity_rsa_bootstrap.py. Made by `python -m "
-            "benchmarks.rsa`.",
+            gpu_row(*((40, 3, 3, 100) if quick else (315, 10, 4, 1000))),
+            "",
+            f"One process, {processor()}, {threads} threads, load at the start {load:.1f}, {commit()}, Python "
+            f"{platform.python_version()}, numpy {version('numpy')}, rsatoolbox {version('rsatoolbox')}. Bootstrap: "
+            "`eval_dual_bootstrap` and ours, both with noise ceilings; seconds per resample, ours from 1000 of them with "
+            "all preparations, rsatoolbox's from 12. Equal numbers on equal draws: "
+            "tests/test_similarity_rsa_bootstrap.py. Made by `python -m benchmarks.rsa`.",
             "",
         ]
     )

@@ -8,6 +8,7 @@ from scipy.spatial.distance import pdist
 from scipy.stats import spearmanr
 
 from analysis.similarity import rsa
+from analysis.similarity._splits import shuffle_splits
 from blendnet.errors import BlendnetError
 
 RSATOOLBOX = {
@@ -149,3 +150,28 @@ def test_impossible_input_is_one_line():
         with pytest.raises(BlendnetError, match=says) as error:
             make()
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("distance", ["correlation", "euclidean"])
+@pytest.mark.parametrize("as_tensors", [False, True])
+def test_responses_in_the_form_of_the_other_metrics(distance, as_tensors):
+    """scipy's distances and rank correlation over the test stimuli of each split, and over all."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 8)), rng.normal(size=(30, 5))
+    y[:, :3] += x[:, :3]
+    splits = shuffle_splits(30, n_splits=4, test_size=0.4)
+    given = [x, y]
+    if as_tensors:
+        torch = pytest.importorskip("torch")
+        given = [torch.from_numpy(x), torch.from_numpy(y)]
+    name = {"correlation": "correlation", "euclidean": "sqeuclidean"}[distance]
+
+    def expected(stimuli):
+        return spearmanr(pdist(x[stimuli], name), pdist(y[stimuli], name))[0]
+
+    found = rsa.score_responses(*given, splits, distance=distance)
+    assert found.shape == (4, 1)
+    assert np.abs(found[:, 0] - [expected(test) for _, test in splits]).max() < 1e-12
+    assert rsa.score_responses(*given, distance=distance) == pytest.approx(np.array([[expected(np.arange(30))]]))
+    with pytest.raises(BlendnetError, match="29 in the responses"):
+        rsa.score_responses(x, y[:29])

@@ -8,6 +8,8 @@ n_pairs = n_stimuli * (n_stimuli - 1) / 2 numbers; NaN marks a pair that is left
 
 import numpy as np
 
+from analysis.similarity._backend import Array, checked, double, host
+from analysis.similarity._splits import Splits
 from blendnet.errors import BlendnetError, unknown
 
 # Name here -> name in rsatoolbox: spearman, corr, cosine, corr_cov, cosine_cov.
@@ -139,6 +141,26 @@ def score(x: np.ndarray, brain_rdms: np.ndarray, *, method: str = "spearman") ->
     n_pairs).
     """
     return compare(rdm(x), np.atleast_2d(brain_rdms), method)
+
+
+def score_responses(
+    x: Array,
+    y: Array,
+    splits: Splits | None = None,
+    *,
+    method: str = "spearman",
+    distance: str = "correlation",
+) -> np.ndarray:
+    """Similarity of the RDM of x (n_stimuli, n_features) with that of responses y (n_stimuli, n_neuroids).
+
+    In the form of the other metrics: splits None: over all stimuli, float64 (1, 1); with splits: over the test stimuli
+    of each, (n_splits, 1); nothing is fitted, the training stimuli are not used. Torch tensors are brought to numpy.
+    Raises BlendnetError as `rdm`, for fewer than 3 (test) stimuli and unequal numbers of stimuli.
+    """
+    _, x, y = checked(x, y, splits, n_train=0, n_test=3)
+    model, brain = rdm(host(double(x)), distance=distance), rdm(host(y), distance=distance)
+    tests = [np.arange(len(y))] if splits is None else [np.asarray(test) for _, test in splits]
+    return np.array([[float(compare(subset(model, test), subset(brain, test), method))] for test in tests])
 
 
 def ceiling(brain_rdms: np.ndarray, method: str = "spearman") -> tuple[float, float]:
