@@ -115,8 +115,8 @@ def table(*, quick: bool, threads: int) -> str:
             "",
             f"One process, {processor()}, {threads} threads, load at the start {load:.1f}, {commit()}, Python "
             f"{platform.python_version()}, numpy {version('numpy')}, rsatoolbox {version('rsatoolbox')}. Bootstrap: "
-            "`eval_dual_bootstrap` and ours, both with noise ceilings; seconds per resample, ours from 1000 of them with "
-            "all preparations, rsatoolbox's from 12. Equal numbers on equal draws: "
+            "`eval_dual_bootstrap` and ours, both with noise ceilings; seconds per resample, ours from 1000 of them "
+            "with all preparations, rsatoolbox's from 12. Equal numbers on equal draws: "
             "tests/test_similarity_rsa_bootstrap.py. Made by `python -m benchmarks.rsa`.",
             "",
         ]
