@@ -1,5 +1,6 @@
 """blendnet's networks as Brain-Score's models: its own benchmarks call them, and both engines say the same number."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from pipelines import _brainscore_layers, brain_model, extract, score, sheet
 from pipelines.context import Context
 from tests import s3_server
 from tests.conftest import one_line
+from tests.shared import TINY, tiny_chain
 
 pytest.importorskip("brainscore_vision")
 RUN = Run("cornet_z", "none", 0, "untrained", 0)
@@ -70,6 +72,22 @@ def test_brain_scores_benchmark_gives_our_score(world, context, module, region: 
     assert float(theirs) == pytest.approx(float(theirs.raw) ** 2 / ceiling)
     # The stand-in's neurons are made from pixels: a score at chance would agree for the wrong reason.
     assert aggregate(ours) > 0.3
+
+
+def test_a_trained_checkpoint_gives_both_engines_the_same_score(world, tmp_path, tmp_path_factory) -> None:
+    """The twin with attention, as `blendnet train` left it, in Brain-Score's own V4 benchmark and in ours."""
+    shutil.copytree(tiny_chain(tmp_path_factory) / "demo", tmp_path / "demo")
+    context = Context(TINY, tmp_path / "demo", tmp_path, device="cpu", progress=False)
+    run = Run("cornet_z", "aacn", 4, "blended", 0)
+    (recording,) = majajhong2015public.load(world, regions=("V4",))
+    extract.extract_run(context, run, recording.stimuli)
+    x = activations.load_layer(extract.folder(context, run, recording.stimuli), LAYERS["V4"])
+    ours = aggregate(pls.score(x, recording.mean(), shuffle_splits(len(x), **_brainscore.splits_of(recording))))
+    with _brainscore.benchmark(majajhong2015public.SOURCE, "V4", world) as bench:
+        theirs = float(bench(brain_model.of_run(context, run, LAYERS)).raw)
+        untrained = float(bench(brain_model.of_run(context, replace(run, training="untrained"), LAYERS)).raw)
+    assert ours == pytest.approx(theirs, abs=1e-4)
+    assert abs(theirs - untrained) > 1e-3  # the checkpoint's weights are what was asked
 
 
 def test_models_of_other_fields_of_view_are_shown_other_screens(world, context) -> None:
