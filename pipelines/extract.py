@@ -17,6 +17,7 @@ from pipelines.context import Context, say
 
 PIXELS = "pixels"
 PIXEL_SIDE = 16
+BATCH = 64  # stimuli at a time, as in blendnet.activations
 
 
 def extract(context: Context) -> None:
@@ -63,10 +64,15 @@ def extract_run(context: Context, run: Run, stimuli: Stimuli, into: Path | None 
 def pixels(context: Context, stimuli: Stimuli) -> tuple[np.ndarray, str]:
     """The chance row 'pixels': stimuli averaged down to 16 x 16 x 3, float32 (n_stimuli, 768), and their key's hash."""
     profile = context.profile
-    images = recordings.placed(context, stimuli, profile.image_size, profile.colour)
-    x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
-    small = F.interpolate(x, size=(PIXEL_SIDE, PIXEL_SIDE), mode="area").flatten(1).numpy()
-    code = code_version("pipelines/extract.py", "pipelines/recordings.py", "blendnet/data/brain/placement.py")
+    small = np.empty((len(stimuli), 3 * PIXEL_SIDE**2), np.float32)
+    for start in range(0, len(stimuli), BATCH):
+        images = recordings.placed(context, stimuli, profile.image_size, profile.colour, start, start + BATCH)
+        x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+        shrunk = F.interpolate(x, size=(PIXEL_SIDE, PIXEL_SIDE), mode="area")
+        small[start : start + BATCH] = shrunk.flatten(1).numpy()
+    code = code_version(
+        "pipelines/extract.py", "pipelines/placing.py", "pipelines/recordings.py", "blendnet/data/brain/placement.py"
+    )
     key = {"pixels": PIXEL_SIDE, "stimuli": stimuli.sha256, "degrees": stimuli.degrees,
            "image_size": profile.image_size, "colour": profile.colour, "model_degrees": profile.model_degrees,
            "code": code}  # fmt: skip

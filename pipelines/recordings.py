@@ -9,7 +9,6 @@ import torch
 from blendnet import activations, models
 from blendnet.data import brain
 from blendnet.data.brain import planted as planting
-from blendnet.data.brain.placement import place
 from blendnet.data.brain.recording import Recording, Stimuli
 from blendnet.data.sources import procedural
 from blendnet.errors import BlendnetError, unknown
@@ -19,6 +18,7 @@ from blendnet.run import Run
 from blendnet.training.augment import normalise
 from pipelines import networks
 from pipelines.context import Context, say
+from pipelines.placing import placed
 from pipelines.sheet import Planted
 
 PLANTED_SEED = 20_000_000  # far from every training photograph's seed
@@ -118,33 +118,8 @@ def preprocessing(context: Context, run: Run, stimuli: Stimuli) -> dict:
         "image_size": profile.size_of(run),
         "colour": profile.colour_of(run),
         "normalisation": "imagenet mean and std",
-        "code_of_placing": code_version("pipelines/recordings.py"),
+        "code_of_placing": code_version("pipelines/placing.py", "pipelines/recordings.py"),
     }
-
-
-def placed(context: Context, stimuli: Stimuli, size: int, colour: str) -> np.ndarray:
-    """All stimuli as the network sees them, uint8 of shape (n, size, size, 3); kept for the next network."""
-    cache_key = (stimuli.sha256, stimuli.degrees, size, colour, context.profile.model_degrees)
-    if cache_key not in _PLACED:
-        if len(_PLACED) > 8:
-            _PLACED.clear()
-        images = np.empty((len(stimuli), size, size, 3), np.uint8)
-        for i in range(len(stimuli)):
-            seen = place(
-                stimuli.read(i),
-                image_size=size,
-                degrees=stimuli.degrees,
-                model_degrees=context.profile.model_degrees,
-            )
-            images[i] = np.rint(seen)  # a cast alone would darken every image by half a grey level
-        if colour == "grey":
-            # ITU-R BT.601 luma, as the photographs were made grey
-            images[:] = np.rint(images @ np.array([0.299, 0.587, 0.114]))[..., None].astype(np.uint8)
-        _PLACED[cache_key] = images
-    return _PLACED[cache_key]
-
-
-_PLACED: dict[tuple, np.ndarray] = {}
 
 
 def show(context: Context, run: Run, stimuli: Stimuli):
@@ -152,7 +127,7 @@ def show(context: Context, run: Run, stimuli: Stimuli):
     size, colour = context.profile.size_of(run), context.profile.colour_of(run)
 
     def images(start: int, stop: int) -> torch.Tensor:
-        batch = placed(context, stimuli, size, colour)[start:stop]
+        batch = placed(context, stimuli, size, colour, start, stop)
         return normalise(torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255)
 
     return images
