@@ -20,9 +20,9 @@ TRAININGS = (*TRAINED, "untrained", "imagenet", "")
 
 @dataclass(frozen=True)
 class Column:
-    """One column. kind: 'text', 'number' (float), 'count' (whole number) or 'flag' (True/False); empty: may
-    a cell be empty; allowed: the values it may hold, () = any; low, high: the range of a number; absent: may the
-    whole column be missing, as in tables from before it existed, and is then empty."""
+    """One column. kind: 'text', 'number' (float), 'count' (whole number) or 'flag' (True/False, and neither where it
+    may be empty); empty: may a cell be empty; allowed: the values it may hold, () = any; low, high: the range of a
+    number; absent: may the whole column be missing, as in tables from before it existed, and is then empty."""
 
     name: str
     kind: str = "text"
@@ -77,7 +77,13 @@ TABLES: dict[str, Table] = {
                 for n in ("weights_sha256", "activations_key", "recording_sha256", "code_version"))
         + tuple(Column(n, "number", True, absent=True) for n in ("score_ceiled_lo", "score_ceiled_hi"))
         + (Column("brain_score_layer", empty=True, absent=True),
-            Column("brain_score_raw", "number", True, (), -1.5, 1.5, absent=True)),
+            Column("brain_score_raw", "number", True, (), -1.5, 1.5, absent=True),
+            Column("brain_score_pca_layer", empty=True, absent=True),
+            Column("brain_score_pca_raw", "number", True, (), -1.5, 1.5, absent=True),
+            Column("ceiling_below", "flag", True, absent=True))
+        + tuple(Column(f"score({rule}){end}", "number", True, absent=True)
+                for rule in ("r^2/c", "(r/c)^2") for end in ("", "_lo", "_hi"))
+        + (Column("other_animals", "number", True, (), -1.5, 1.5, absent=True),),
         ("recording", "region", "metric", "kind", "run"), "score"),
     "layers": Table(
         _RUN + _KIND + (Column("recording"), _REGION, _METRIC, Column("layer"))

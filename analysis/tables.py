@@ -39,15 +39,15 @@ def check(df: pd.DataFrame, name: str) -> pd.DataFrame:
     end.
 
     df: any column types, also all text as read from a CSV. Numbers become float64, counts Int64 (nullable),
-    flags bool, text str with '' for empty. Raises BlendnetError, one line, for a missing column, a cell
-    that is not of its column's type, range or list, and two rows of one key. Row numbers in messages count
-    from 1 without the header.
+    flags bool (nullable boolean where cells may be empty), text str with '' for empty. Raises BlendnetError,
+    one line, for a missing column, a cell that is not of its column's type, range or list, and two rows of one
+    key. Row numbers in messages count from 1 without the header.
     """
     table = _table(name)
     out: dict[str, Any] = {}
     for column in table.columns:
         if column.name not in df.columns and column.absent:
-            out[column.name] = pd.Series([""] * len(df), dtype=object)
+            out[column.name] = _column(pd.Series([""] * len(df), dtype=object), column, name)
             continue
         if column.name not in df.columns:
             near = unknown("column", column.name, [str(c) for c in df.columns if c not in columns(name)])
@@ -154,11 +154,12 @@ def _column(values: pd.Series, column: Column, table: str) -> pd.Series:
         return text.astype(object)
     if column.kind == "flag":
         words = values.astype(str).str.strip()
-        bad = ~words.isin(("True", "False"))
+        bad = ~words.isin(("True", "False")) & ~is_empty
         if bad.any():
             row = int(np.argmax(bad))
             raise _wrong(table, column, row, values[row], "is neither True nor False")
-        return (words == "True").astype(bool)
+        yes = (words == "True").astype(bool)
+        return yes.astype("boolean").where(~is_empty) if column.empty else yes
     numbers = pd.to_numeric(values.where(~is_empty, np.nan), errors="coerce").astype("Float64")
     array = numbers.to_numpy(dtype=float, na_value=np.nan)
     for bad, why in (

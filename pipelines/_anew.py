@@ -68,7 +68,9 @@ def compare(name: str, old: pd.DataFrame, new: pd.DataFrame) -> Verdict:
         return Verdict(name, False, False, f"DIFFERS: {len(gone)} rows stored only, {len(more)} anew only ({example})")
     b = b.loc[a.index]
     kinds = {c.name: c.kind for c in tables.TABLES[name].columns}
-    skip = _NOT_NUMBERS | _HASHES
+    # A column that one of the tables was made without (before it existed, or since it is another command's).
+    without = {c.name for c in tables.TABLES[name].columns if c.absent and (_bare(a[c.name]) or _bare(b[c.name]))}
+    skip = _NOT_NUMBERS | _HASHES | without
     most, where, wrong = 0.0, "", []
     for column in (c for c in old if c not in skip):
         if kinds.get(column) == "number":
@@ -89,6 +91,10 @@ def compare(name: str, old: pd.DataFrame, new: pd.DataFrame) -> Verdict:
         by = f"{most:.2g} at most ({where}), {TOLERANCES[name]:g} allowed"
         return Verdict(name, True, False, f"within tolerance: {n}, {by}")
     return Verdict(name, True, True, f"identical: {n}")
+
+
+def _bare(values: pd.Series) -> bool:
+    return bool((values.isna() | (values.astype(str) == "")).all())
 
 
 def rests(old: pd.DataFrame, new: pd.DataFrame) -> str:

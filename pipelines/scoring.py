@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from analysis.similarity import rdm_ceiling, rsa_bootstrap, self_ceiling
-from analysis.similarity._ceiling import ceiled, split_half, with_interval
+from analysis.similarity._ceiling import COLUMNS, ceiled, split_half, with_interval
 from analysis.similarity._splits import halves, shuffle_splits
 from analysis.similarity.rsa import ceiling as subjects_ceiling
 from analysis.similarity.rsa import subset
@@ -19,6 +19,7 @@ from blendnet.data.brain._brainscore import splits_of
 from blendnet.data.brain.recording import Recording
 from blendnet.run import Run
 from pipelines import extract
+from pipelines._other_animals import other_animals
 from pipelines.context import Context
 
 NORMALISATION = "r/c"
@@ -59,10 +60,11 @@ def compute(
         "n_subjects": len(set(recording.subjects)),
         "n_stimuli": len(recording.stimuli), "n_report": found.n_report, "planted": recording.planted,
         "planted_layer": _planted_layer(recording),
-    } | ceiling  # fmt: skip
+    } | ceiling | other_animals(recording, metric, split[1], how)  # fmt: skip
     # Intervals of the map are left out: they would cost more than all the claims together.
     layers = profile(xs, **brain, metric=metric, n_boot=0, **how)
     by_ceiling = _ceiled(found, recording, metric, split[1], ceiling, reliability, how)
+    common["ceiling_below"] = by_ceiling["ceiling_below"]
     rows = [common | by_ceiling | _brain_scores_layer(recording, metric, layers) | {
         "layer": found.layer, "score": found.score, "lo": found.lo, "hi": found.hi,
         "naive_layer": found.naive_layer, "naive_score": found.naive_score, "optimism": found.optimism,
@@ -80,8 +82,9 @@ def compute(
 def _ceiled(
     found: Commitment, recording: Recording, metric: str, half: np.ndarray, ceiling: dict[str, float | None],
     reliability: np.ndarray, how: dict[str, Any],
-) -> dict[str, float]:  # fmt: skip
-    """The score by its ceiling; for regressions and RSA with an interval that carries both, resampled together.
+) -> dict[str, Any]:  # fmt: skip
+    """The score by its ceiling under every rule of COLUMNS; for regressions and RSA with an interval that carries both,
+    resampled together; and whether the ceiling is too low to be divided by (None where there is no ceiling).
 
     reliability: the ceiling in the resamples of an RSA score, or fewer of them. Regressions: percentiles. RSA: t times
     the spread of the ratio, as its score has it: copies of a stimulus are left out of a resampled RDM, so
@@ -95,24 +98,31 @@ def _ceiled(
             recording.trials[half], found.values, groups=groups, n_boot=len(found.samples), seed=how["seed"]
         )
         samples = (found.samples, reliability)
-    by = ceiled(found.score, _or_nan(ceiling["ceiling"]), normalisation=NORMALISATION, samples=samples)
-    value, lo, hi = float(by.value), float(by.lo), float(by.hi)
-    if samples is None and len(reliability):
-        ratios = ceiled(found.samples[: len(reliability)], reliability, normalisation=NORMALISATION).value
-        several = len(np.atleast_2d(recording.rdms)) if recording.rdms is not None else 1
-        units = len(half) if how["groups"] is None else len(np.unique(how["groups"][half]))
-        dof = min(units, several if several > 1 else units) - 1
-        if np.isnan(ratios).mean() <= 0.025 and dof > 0:
-            spread = float(student.ppf(0.975, dof) * np.nanstd(ratios, ddof=1))
-            lo, hi = value - spread, value + spread
-    return {"score_ceiled": value, "score_ceiled_lo": lo, "score_ceiled_hi": hi}
+    out: dict[str, Any] = {"ceiling_below": None}
+    for rule, column in COLUMNS.items():
+        by = ceiled(found.score, _or_nan(ceiling["ceiling"]), normalisation=rule, samples=samples)
+        value, lo, hi = float(by.value), float(by.lo), float(by.hi)
+        if samples is None and len(reliability):
+            ratios = ceiled(found.samples[: len(reliability)], reliability, normalisation=rule).value
+            several = len(np.atleast_2d(recording.rdms)) if recording.rdms is not None else 1
+            units = len(half) if how["groups"] is None else len(np.unique(how["groups"][half]))
+            dof = min(units, several if several > 1 else units) - 1
+            if np.isnan(ratios).mean() <= 0.025 and dof > 0:
+                spread = float(student.ppf(0.975, dof) * np.nanstd(ratios, ddof=1))
+                lo, hi = value - spread, value + spread
+        out |= {column: value, f"{column}_lo": lo, f"{column}_hi": hi}
+        if ceiling["ceiling"] is not None:
+            out["ceiling_below"] = bool(by.below)
+    return out
 
 
 def _brain_scores_layer(recording: Recording, metric: str, layers: dict[str, LayerScore]) -> dict[str, Any]:
-    """The layer that Brain-Score itself would commit, and its raw score: chosen and scored on all stimuli, as it does.
+    """The layer that Brain-Score would commit on projected features, and its raw score: chosen and scored on all
+    stimuli, as it does.
 
     On its own splits the map of PLS scores is Brain-Score's; its PCA to 1000 components changes nothing in layers that
-    are projected to 1000 columns or fewer. It compares explained variance, the square.
+    are projected to 1000 columns or fewer (of all their units: pipelines/brainscore_layers.py). It compares explained
+    variance, the square.
     """
     if metric != "pls" or not is_brain_score(recording):
         return {}

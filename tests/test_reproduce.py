@@ -66,6 +66,17 @@ def test_a_missing_number_an_other_layer_and_an_other_count_have_no_tolerance():
     assert fewer.text.startswith("DIFFERS: 1 rows stored only, 0 anew only (")
 
 
+def test_a_column_that_one_table_was_made_without_is_not_compared():
+    """Stored tables from before a column existed are rebuilt by code that fills it."""
+    scores = rows("scores")
+    filled = scores.assign(**{"score(r^2/c)": 0.5, "ceiling_below": False})
+    assert scores["score(r^2/c)"].isna().all()
+    assert _anew.compare("scores", scores, tables.check(filled, "scores")).identical
+    assert _anew.compare("scores", tables.check(filled, "scores"), scores).identical
+    other = tables.check(filled.assign(**{"score(r^2/c)": 0.6}), "scores")
+    assert not _anew.compare("scores", tables.check(filled, "scores"), other).ok
+
+
 def test_times_are_not_compared_and_losses_are():
     training = rows("training")
     assert _anew.compare("training", training, training.assign(seconds=0.5, images_per_s=1.0)).identical

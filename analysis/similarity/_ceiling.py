@@ -13,6 +13,8 @@ from blendnet.errors import BlendnetError, unknown
 # 2026; (r/c)^2: Brain-Score before. Since c is a reliability, the largest r that any model can reach is
 # sqrt(c), not c: r/c may pass 1, r^2/c may not but for noise.
 NORMALISATIONS = ("r", "r/c", "r^2/c", "(r/c)^2", "r/sqrt(c)")
+# The columns of scores.csv: the score itself is r, the others are named after their rule.
+COLUMNS = {"r/c": "score_ceiled", "r^2/c": "score(r^2/c)", "(r/c)^2": "score((r/c)^2)"}
 
 
 class Ceiling(NamedTuple):
