@@ -16,6 +16,7 @@ REGIONS = ("V1", "V2", "V4", "IT")
 # Recordings and metrics by which a commitment is preferred: Brain-Score's own come first.
 OF_BRAIN_SCORE = ("freemanziemba2013public", "majajhong2015public")
 BY_METRIC = ("pls", "ridge", "rsa", "rsa_whitened")
+N_COMPONENTS = 1000  # Brain-Score's
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def brain_score_layer(
     splits: Splits,
     *,
     bases: Mapping[str, np.ndarray] | None = None,
-    n_components: int = 1000,
+    n_components: int = N_COMPONENTS,
 ) -> tuple[str, dict[str, float]]:
     """The layer that Brain-Score itself would commit to a region, and every layer's raw PLS score there.
 
@@ -85,23 +86,31 @@ def brain_score_layer(
     of at least n_components images.
     """
     raw = {}
-    for layer, x in xs.items():
-        raw[layer] = aggregate(pls.score(_components(layer, np.asarray(x), bases, n_components), y, splits))
-    known = {layer: value**2 for layer, value in raw.items() if np.isfinite(value)}
+    for layer, x in ((layer, np.asarray(x)) for layer, x in xs.items()):
+        pca = components(layer, x.shape[1], None if bases is None else bases.get(layer), n_components)
+        raw[layer] = aggregate(pls.score(x if pca is None else pca.transform(x), y, splits))
+    return best(raw), raw
+
+
+def best(raw: Mapping[str, float | None]) -> str:
+    """The layer of the largest r^2, the earlier one of equals; BlendnetError where none has a score (None or NaN)."""
+    known = {layer: value**2 for layer, value in raw.items() if value is not None and np.isfinite(value)}
     if not known:
         raise BlendnetError(f"none of the {len(raw)} layers has a score; check the responses for constant neuroids")
-    return max(known, key=lambda layer: known[layer]), raw
+    return max(known, key=lambda layer: known[layer])
 
 
-def _components(layer: str, x: np.ndarray, bases: Mapping[str, np.ndarray] | None, n: int) -> np.ndarray:
-    if x.shape[1] <= n:
-        return x
-    if bases is None or layer not in bases or len(bases[layer]) < n:
-        there = 0 if bases is None or layer not in bases else len(bases[layer])
+def components(layer: str, n_units: int, basis: np.ndarray | None, n: int = N_COMPONENTS) -> Any:
+    """The PCA through which Brain-Score sees a layer of n_units, with a transform(x); None for one that it sees as it
+    is. basis: (n_images, n_units), the layer's answers to the images; BlendnetError where they are too few."""
+    if n_units <= n:
+        return None
+    there = 0 if basis is None else len(basis)
+    if there < n:
         raise BlendnetError(
-            f"layer {layer!r} has {x.shape[1]} units; its {n} principal components need as many images, not {there}; "
+            f"layer {layer!r} has {n_units} units; its {n} principal components need as many images, not {there}; "
             "give its answers to them as bases, or projected features"
         )
     from sklearn.decomposition import PCA
 
-    return PCA(n_components=n, random_state=0).fit(bases[layer]).transform(x)
+    return PCA(n_components=n, random_state=0).fit(basis)

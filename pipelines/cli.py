@@ -125,6 +125,8 @@ def parser() -> argparse.ArgumentParser:
     brain_score.add_argument("--layer", action="append", default=[], metavar="REGION=LAYER",
                              help="instead of the committed layer, e.g. V2=layer2.0 (several times)")  # fmt: skip
     brain_score.add_argument("--weights-url", default="", help="where the weights will lie (default: a file beside)")
+    text = "the layers that Brain-Score itself would commit on its public benchmarks (all units, PCA; -> scores.csv)"
+    verbs.add_parser("brainscore-layers", parents=[common], help=text, description=text)
     again = verbs.add_parser("reproduce", parents=[common], help="rebuild one run's numbers from nothing and compare",
                              description="Trains by the recorded recipe in a temporary folder, and all that follows.",
                              )  # fmt: skip
@@ -294,6 +296,11 @@ def dispatch(arguments: argparse.Namespace) -> int:
         from pipelines.export_brainscore import export
 
         export(context, arguments.run, arguments.folder, named=arguments.layer, weights_url=arguments.weights_url)
+        return 0
+    if arguments.verb == "brainscore-layers":
+        from pipelines.brainscore_layers import brainscore_layers
+
+        brainscore_layers(context)
         return 0
     if arguments.verb == "reproduce":
         from pipelines.reproduce import reproduce

@@ -77,7 +77,7 @@ def products(results: Path) -> Iterator[Product]:
     for folder in _folders(results, "activations/*/*"):
         if not folder.name.endswith(".partial"):
             yield from _activations(folder)
-    for kind, verb in (("inside", "dissect"), ("scores", "score")):
+    for kind, verb in (("inside", "dissect"), ("scores", "score"), ("brainscore_layers", "brainscore-layers")):
         for path in sorted(results.glob(f"{kind}/*/*.json")):
             yield Product(path, f"{verb} --only {path.parent.name}", _json(path), sealed=_has_seal(path))
     yield from _tables(results / "tables")

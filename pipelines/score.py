@@ -14,13 +14,14 @@ from blendnet.errors import BlendnetError
 from blendnet.files import read_json, write_json
 from blendnet.keys import code_version, difference, imported, stale
 from blendnet.run import Run
-from pipelines import extract, networks, provenance, recordings, scoring
+from pipelines import _brainscore_pca, extract, networks, provenance, recordings, scoring
 from pipelines.context import Context, say
 
 # What every score runs through; the metric's own files come to it, so that a new metric leaves the others' scores be.
 CODE = (
     "pipelines/scoring.py", "analysis/stats/layers.py", "analysis/stats/intervals.py", "analysis/similarity/_splits.py",
-    "analysis/similarity/_arrays.py", "analysis/similarity/_ceiling.py",
+    "analysis/similarity/_arrays.py", "analysis/similarity/_ceiling.py", "analysis/similarity/_animals.py",
+    "pipelines/_other_animals.py",
 )  # fmt: skip
 # The whitened comparison solves a system of the size of the stimuli in every resample.
 WHITENED_STIMULI = 300
@@ -167,6 +168,14 @@ def key_of(context: Context, activations_key: str, recording: Recording, metric:
     }  # fmt: skip
 
 
+def hashes_of(weights: str, activations_key: str, recording: Recording, metric: str) -> dict[str, str]:
+    """The columns of scores.csv that say what a row rests on."""
+    return {
+        "weights_sha256": weights, "activations_key": activations_key, "recording_sha256": recording.sha256,
+        "code_version": code_of(metric),
+    }  # fmt: skip
+
+
 def score_run(context: Context, run: Run | None, recording: Recording) -> None:
     """All metrics of one run on one recording, one stored piece each; reused if everything under it is equal."""
     name = run.id if run else extract.PIXELS
@@ -181,12 +190,8 @@ def score_run(context: Context, run: Run | None, recording: Recording) -> None:
         if differs:
             say(f"  {recording.name}, {metric}: computed anew, differs in {'; '.join(differs[:3])}")
         piece = scoring.compute(context, run, recording, xs, metric)
-        hashes = {
-            "weights_sha256": weights, "activations_key": activations_key, "recording_sha256": recording.sha256,
-            "code_version": key["code"],
-        }  # fmt: skip
         for row in piece["scores"]:
-            row.update(hashes)
+            row.update(hashes_of(weights, activations_key, recording, metric))
         write_json(path, {"key": key, **piece})
         said += [f"{metric} {r['score']:.3f} ({r['layer']})" for r in piece["scores"] if r["kind"] != "shuffled"]
         dead |= {r["layer"] for r in piece["layers"] if r["score"] is None}
@@ -247,6 +252,7 @@ def gather(context: Context) -> None:
             if own is None or difference({k: piece["key"].get(k) for k in own}, own):
                 old.append(f"{name}/{path.stem}")
                 continue
+            piece["scores"] = [row | _brainscore_pca.columns(context, row) for row in piece["scores"]]
             pieces.append(piece)
             paths.append(path)
             there.add(name)
