@@ -18,6 +18,8 @@ UNITS = $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(JOBS),--jobs $(JOBS)) $(
 WHOLE = $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(SLURM),--slurm $(SLURM))
 TRAINING = $(if $(BUDGET),--budget $(BUDGET)) $(if $(TRACKER),--tracker $(TRACKER))
 BLENDNET := $(BIN)/blendnet
+# Where it is set, every command would compile some 10 s of libraries again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo all train score-brain status figures report verify power docs audit sbom test lint bench lock clean say setup
 help:

@@ -10,6 +10,9 @@ import pytest
 
 import blendnet as blendnet  # before numpy is loaded: blendnet._openblas
 
+# Where no bytecode is kept, every process that a test starts compiles 10 s of libraries again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 os.environ.setdefault("BS_INSTALL_DEPENDENCIES", "no")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
