@@ -5,15 +5,20 @@ layer (model) or region and animal (brain) on neuroid. Model and brain are match
 and nowhere else.
 """
 
+from __future__ import annotations
+
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from blendnet.errors import BlendnetError
 from blendnet.files import atomic
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 DIMS = ("presentation", "neuroid")
 MAX_BYTES, MAX_RATIO = 2**36, 100
@@ -26,6 +31,8 @@ def make(
     name: str = "",
 ) -> xr.DataArray:
     """An assembly from an array of shape (n_presentations, n_neuroids); `neuroid` must hold 'neuroid_id'."""
+    import xarray as xr  # half a second, and no step of the chain needs it
+
     array = np.asarray(values, dtype=np.float32)
     coords = {"stimulus_id": ("presentation", np.asarray(stimulus_id, dtype=str))}
     coords |= {k: ("neuroid", np.asarray(v, dtype=str)) for k, v in neuroid.items()}
@@ -94,6 +101,8 @@ def save(assembly: xr.DataArray, path: Path) -> None:
 def load(path: Path) -> xr.DataArray:
     """Read an assembly; a file that is none, or that grows to more than MAX_BYTES or by more than MAX_RATIO when it is
     unpacked, is one clear line. Nothing is unpickled."""
+    import xarray as xr
+
     try:
         _unpacks_within(path)
         with np.load(path, allow_pickle=False) as arrays:

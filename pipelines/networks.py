@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from blendnet import attention, checkpoint, legacy, models
+from blendnet import attention, checkpoint, models
 from blendnet.errors import BlendnetError, unknown
 from blendnet.files import sha256_file
 from blendnet.keys import difference
@@ -43,6 +43,8 @@ def ready(context: Context, run: Run) -> nn.Module:
         folder = context.folder("checkpoints", run.id)
         meta = checkpoint.load_meta(folder)
         if meta.get("legacy"):
+            from blendnet import legacy  # 2 s of torch._dynamo, which few runs need
+
             say(f"  {imported(context, run, meta)}")
             model = legacy.from_meta(meta)  # dk, dv and strides are the original's
         else:
@@ -54,6 +56,8 @@ def ready(context: Context, run: Run) -> nn.Module:
 def imported(context: Context, run: Run, meta: dict[str, Any]) -> str:
     """A line on a checkpoint of the original repository that stands for a run of the sheet; raises BlendnetError where
     its classes or image size are not the sheet's. Its recipe is the original's."""
+    from blendnet import legacy  # see ready
+
     return legacy.check(meta, run_id=run.id, classes=context.profile.classes, size=context.profile.size_of(run))
 
 
