@@ -39,6 +39,11 @@ def several():
 
 
 @pytest.fixture(scope="module")
+def crowd(made):
+    return made_many.many(made)
+
+
+@pytest.fixture(scope="module")
 def once(made):
     """Each figure drawn and rendered once, for the tests that look at it: name -> (Figure, bytes by kind)."""
     found = {}
@@ -154,8 +159,8 @@ def test_text_is_at_least_7_pt_inside_the_page_and_apart(once, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"layer_maps", "lr_finder", "training_curves"}))
-def test_seven_networks_of_five_attention_kinds_fit_a_page(made, name):
-    fig = figures.load(name).draw(made_many.many(made))
+def test_seven_networks_of_five_attention_kinds_fit_a_page(crowd, name):
+    fig = figures.load(name).draw(crowd)
     _style.render(fig, "png")
     _inside_and_apart(fig)
     if name not in ("similarity_by_area", "accuracy_by_training", "similarity_accuracy"):
