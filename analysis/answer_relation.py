@@ -54,8 +54,11 @@ def area_words(rows: pd.DataFrame, region: str) -> str:
         part = own[own["adjusted"] == given]
         parts.append(f"given {in_words(given)}: {_range(part)}{_p_range(part)}")
     n = plain[plain["value"].notna()]
-    points = f" ({span(n['n_points'])} points, {span(n['n_runs'])} runs, {span(n['n_architectures'])} architectures)"
-    return "; ".join(parts) + (points if len(n) else "") + "."
+    if len(n):
+        parts[-1] += (
+            f" ({span(n['n_points'])} points, {span(n['n_runs'])} runs, {span(n['n_architectures'])} architectures)"
+        )
+    return "; ".join(parts) + "."
 
 
 def in_words(adjusted: str) -> str:

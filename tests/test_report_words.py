@@ -150,6 +150,12 @@ def test_similarity_and_accuracy_are_told_by_area_with_what_is_held_constant(mad
     assert f"at most 0.05 ({len(plain)} of them positive)" in answer_relation.lead(sure)[0][0]
     none = r.assign(value=np.nan, p_within=np.nan, note="not computed: 2 points are too few")
     assert "Too few networks to say." in answer_relation.lead(none)[0][0]
+    # One area without a coefficient: its line says so, without numbers of points.
+    v1 = r["region"] == "V1"
+    areas = answer_relation.lead(r.assign(value=r["value"].mask(v1), p_within=r["p_within"].mask(v1)))[0][2]
+    assert areas[0].startswith("V1: not computed")
+    assert "points" not in areas[0]
+    assert "points" in areas[1]
     assert answer_relation.in_words("regular_top1+log_flops") == "accuracy on single objects and log flops"
 
 
