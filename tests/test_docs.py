@@ -6,6 +6,7 @@ Long commands are run with their own arguments on tiny profiles (docs/_ext/small
 NOT_RUN names the few that are not.
 """
 
+import compileall
 import fnmatch
 import importlib
 import json
@@ -70,12 +71,13 @@ blendnet train --profile demo --tracker none
 
 
 @pytest.fixture(scope="module")
-def follower(tmp_path_factory):
+def follower():
     """The process that follows pages; it imports the libraries once."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "BLENDNET_"))}
     env |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
-    # Outside the tree, and compiled once for all forks.
-    env |= {"PYTHONPYCACHEPREFIX": str(tmp_path_factory.mktemp("compiled"))}
+    # Compiled once, for all copies of the repository and all forks.
+    for package in ("blendnet", "analysis", "pipelines", "tests"):
+        compileall.compile_dir(ROOT / package, quiet=1)
     for name in ("PROFILE", "RESULTS", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):
         env.pop(name, None)
     with subprocess.Popen(
@@ -98,7 +100,7 @@ def copy_of_the_repository(to: Path) -> Path:
         source, target = ROOT / part, to / part
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, target)  # with its bytecode, which goes by the time and size of the source
         else:
             shutil.copy(source, target)
     small.prepare(to)
