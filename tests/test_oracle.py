@@ -66,7 +66,8 @@ def test_commitment_finds_the_planted_layer_in_95_of_100_repetitions(seen):
             found += committed == layer
             if seed == place:
                 result = commitment.nested_commitment(scored, y=y, halves=(a, b), **how)
-                assert (result.layer, result.profile_a) == (committed, scores)
+                assert result.layer == committed
+                assert result.profile_a == pytest.approx(scores, abs=1e-9)
     assert found >= 95
 
 
