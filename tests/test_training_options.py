@@ -88,6 +88,9 @@ def test_fast_options_agree_with_float32_eager(network, attention, option):
 @pytest.mark.slow
 def test_compiled_training_agrees_with_eager(tmp_path, monkeypatch):
     """Convolutions, BatchNorm, pooling and attention in one network: compiling another costs as much again."""
+    from torch._inductor import config
+
+    monkeypatch.setattr(config, "compile_threads", 1)  # workers would each import torch anew
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     torch.compiler.reset()
     try:
