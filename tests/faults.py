@@ -35,7 +35,7 @@ def tiny() -> Any:
     return replace(
         sheet.DEMO, networks=("cornet_z",), recipe=recipe("modern", epochs=3, epoch_size=64, batch_size=32),
         image_size=32, n_per_class=16, alphas=(0.5,), val_per_pair=1, test_per_pair=2, width=60, n_bootstrap=10,
-        n_splits=2, metrics=("ridge", "rsa"),
+        n_splits=2, metrics=("pls", "rsa"),
         planted=sheet.Planted(
             source="cornet_z-aacn4-blended-s0", layers={"V1": "V1.output", "IT": "IT.output"}, n_stimuli=60,
             n_neuroids=8,
@@ -85,7 +85,7 @@ class Child:
         return [(a, float(b)) for a, b in map(str.split, _lines(self.log.with_suffix(".steps")))]
 
     def units(self) -> list[str]:
-        """Units of work computed (not reused), e.g. 'score pixels ridge'."""
+        """Units of work computed (not reused), e.g. 'score pixels pls'."""
         return _lines(self.log.with_suffix(".units"))
 
 
@@ -343,7 +343,7 @@ def serve() -> None:
     importlib.import_module("matplotlib.backends.backend_svg")
     assert cli.CHAIN == CHAIN
     sheet.PROFILES["demo"] = tiny()
-    dissect.N_BLENDS = dissect.N_TRAIN = dissect.N_TEST = 56  # no matter of the sheet, and half of the chain's time
+    dissect.N_BLENDS = dissect.N_TRAIN = dissect.N_TEST = 56  # no matter of the sheet
     figures.names = lambda: list(FIGURES)
     for name in FIGURES:
         figures.load(name)
