@@ -2,10 +2,10 @@
 
     python -m benchmarks.brain_score_table [--data folder] [--out benchmarks/results/brain_score_table.md]
 
-First what is missing of these is made (three minutes, and the scoring), then compared:
+First what is missing of these is made, then compared:
 
-    make train PROFILE=demo
-    make score-brain PROFILE=demo DATA=folder RECORDING='henaff2021 cowley2023 planted'
+    make train PROFILE=demo ONLY='resnet18-aacn4-*'
+    make score-brain PROFILE=demo ONLY='resnet18-aacn4-*' DATA=folder RECORDING='henaff2021 cowley2023 planted'
 
 One table of all areas: V1 (henaff2021) and V4 (cowley2023) are recordings, the planted V1, V2, V4 and IT are invented
 and labelled so. Every PLS score is fitted again on the same activations and splits of half B by brainscore_vision's
@@ -35,6 +35,8 @@ from pipelines import cli, extract, recordings, score, scoring
 from pipelines.context import Context, default_data
 from pipelines.sheet import profile
 
+# The source of the planted areas and its untrained self.
+ONLY = "resnet18-aacn4-*"
 RECORDINGS = ("henaff2021", "cowley2023", "planted")
 # Halves of repetitions are drawn at random, by Brain-Score others than by us: what two draws of ten differ by.
 CEILING = 0.02
@@ -153,7 +155,7 @@ def _number(value: float | None) -> str:
 
 def make(profile_name: str, results: Path, data: Path) -> Context:
     """The commands of `make train` and `make score-brain` on RECORDINGS; what is stored already is reused."""
-    flags = ["--profile", profile_name, "--results", str(results), "--data", str(data)]
+    flags = ["--profile", profile_name, "--results", str(results), "--data", str(data), "--only", ONLY]
     chosen = [part for name in RECORDINGS for part in ("--recording", name)]
     for verb, more in (("train", []), ("extract", chosen), ("score", chosen)):
         if code := cli.main([verb, *flags, *more]):
