@@ -50,10 +50,13 @@ def placed(
         return images
     key = (stimuli.sha256, len(stimuli), stimuli.degrees, size, colour, context.profile.model_degrees)
     kept = _kept(context, key, len(stimuli), images[0].nbytes)
-    if kept is not None and kept.there[start:stop].all() and _read(kept, images, start):
+    there = np.zeros(len(images), bool) if kept is None else kept.there[start:stop].copy()
+    if kept is not None and there.any() and not _read(kept, images, start):
+        there[:] = False
+    if there.all():
         return images
-    for i in range(start, stop):
-        images[i - start] = _place(context, stimuli, i, size, colour)
+    for i in np.flatnonzero(~there):
+        images[i] = _place(context, stimuli, start + int(i), size, colour)
     if kept is not None and not _write(kept, images, start):
         _KEPT[key] = None
     return images
