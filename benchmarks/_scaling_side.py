@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,29 @@ from blendnet import activations, integrity, models
 from blendnet.data.brain import planted
 from blendnet.data.brain.recording import Recording, Stimuli
 from blendnet.files import read_json, write_json, write_text
-from pipelines import correlate, extract, networks, recordings, score, sheet
+from pipelines import (
+    correlate,
+    dissect,
+    draw,
+    extract,
+    networks,
+    photographs,
+    predict,
+    recordings,
+    report,
+    score,
+    sheet,
+)
 from pipelines.context import Context
 from tests import made_tables
 
 WIDTH = 100
-SIDE = 16
+SIDE = 32
 BOOTSTRAP = 50
 # The recording is invented; it bears the name of a file in blendnet/data/brain because scores name their source file.
 NAME = "henaff2021"
+# Those that differ in how they work; of the reverse ones the costliest.
+METRICS = ("pls", "ridge", "rsa", "cka", "procrustes", "one_to_one", "soft_matching", "pls_reverse")
 FIGURES = ("accuracy_twins", "similarity_accuracy", "similarity_by_area", "layer_maps")
 
 
@@ -51,34 +66,43 @@ def design(n_networks: int, metric: str) -> sheet.Profile:
     )  # fmt: skip
 
 
+def shown(n_stimuli: int) -> Stimuli:
+    """So many invented colour images, each drawn when it is asked for, as from a disk."""
+
+    def read(i: int) -> np.ndarray:
+        return np.random.default_rng(i).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+
+    return Stimuli("invented", tuple(f"s{i:06d}" for i in range(n_stimuli)), read, np.arange(n_stimuli), None,
+                   f"{n_stimuli:064d}")  # fmt: skip
+
+
 def brain(n_stimuli: int, n_neuroids: int) -> Recording:
     """Invented responses of so many neuroids, 4 repetitions."""
-    stimuli = Stimuli("invented", tuple(f"s{i:06d}" for i in range(n_stimuli)), lambda i: np.zeros((8, 8, 3), np.uint8),
-                      np.arange(n_stimuli), None, "0" * 64)  # fmt: skip
-    made = planted.unrelated(stimuli, region="V1", n_neuroids=n_neuroids, n_repetitions=4, seed=0)
+    made = planted.unrelated(shown(n_stimuli), region="V1", n_neuroids=n_neuroids, n_repetitions=4, seed=0)
     return replace(made, name=NAME, planted=False)
 
 
 def network(n_layers: int) -> nn.Module:
-    """As many small layers of 4 x 16 x 16 units, all of which are read out."""
+    """As many small layers of 4 x 32 x 32 units, all of which are read out."""
     torch.manual_seed(0)
     parts = [nn.Sequential(nn.Conv2d(3 if i == 0 else 4, 4, 3, padding=1), nn.ReLU()) for i in range(n_layers)]
     return nn.Sequential(*parts)
 
 
 def extraction(folder: Path, p: dict[str, int]) -> Callable[[], Any]:
-    """blendnet.activations.extract of every network; images are drawn when they are asked for, as from a disk."""
+    """blendnet.activations.extract of every network, with the chain's own reader: stimuli are placed and made grey for
+    the first network, kept in a file, and read back for the others."""
     names = [str(i) for i in range(p["layers"])]
-    ids = [f"s{i:06d}" for i in range(p["stimuli"])]
     model = network(p["layers"])
-
-    def images(start: int, stop: int) -> torch.Tensor:
-        return torch.randn(stop - start, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(start))
+    profile = replace(design(p["networks"], "rsa"), image_size=SIDE, colour="grey")
+    context = Context(profile, folder, folder / "data", progress=False)
+    stimuli = shown(p["stimuli"])
 
     def run() -> None:
-        for i in range(p["networks"]):
-            activations.extract(folder / f"n{i}", model, names, images, ids, key={"network": i}, width=WIDTH, seed=0,
-                                progress=False, say=lambda _: None)  # fmt: skip
+        for i, one in enumerate(profile.trained_runs()):
+            activations.extract(folder / f"n{i}", model, names, recordings.show(context, one, stimuli), stimuli.ids,
+                                key={"network": i}, width=WIDTH, seed=0, progress=False,
+                                say=lambda _: None)  # fmt: skip
 
     return run
 
@@ -128,6 +152,41 @@ def gathering(folder: Path, p: dict[str, int]) -> Callable[[], Any]:
     return lambda: score.gather(context)
 
 
+def photographed(folder: Path, n_networks: int) -> Context:
+    """Photographs of the demo, few and small, and so many networks of one kind whose weights are those they begin
+    with: what `predict` and `dissect` read, all but the checkpoints."""
+    profile = replace(design(n_networks, "rsa"), image_size=32, n_per_class=16, val_per_pair=1, test_per_pair=1,
+                      alphas=(0.5,))  # fmt: skip
+    context = Context(profile, folder, folder / "data", device="cpu", progress=False)
+    networks.ready = networks.fresh
+    for split in ("val", "test"):
+        photographs.manifest(context, photographs.load(context), split)
+    return context
+
+
+def predicting(folder: Path, p: dict[str, int]) -> Callable[[], Any]:
+    """predict: the outputs of every network for all test images, then the tables."""
+    context = photographed(folder, p["networks"])
+    return lambda: predict.predict(context)
+
+
+def dissecting(folder: Path, p: dict[str, int]) -> Callable[[], Any]:
+    """dissect: every layer of every network on 28 blends to take apart, 28 to test; then the tables."""
+    context = photographed(folder, p["networks"])
+    dissect.N_BLENDS = dissect.N_TRAIN = dissect.N_TEST = 28
+    dissect.WIDTH = WIDTH
+    return lambda: dissect.dissect(context)
+
+
+def reporting(folder: Path, p: dict[str, int]) -> Callable[[], Any]:
+    """report: the page from the tables of all networks and the one figure that was drawn before."""
+    twins(folder, p["networks"])
+    correlate.correlate(sheet.PHOTOS, folder)
+    figures.names = lambda: ["accuracy_twins"]  # type: ignore[assignment]
+    draw.draw(sheet.PHOTOS, folder)
+    return lambda: report.report(sheet.PHOTOS, folder)
+
+
 def twins(folder: Path, n: int) -> dict[str, pd.DataFrame]:
     """Tables, predictions and pieces with samples of n networks (a multiple of 4): trained twins of ResNet18 and
     CORnet-Z, all seeds."""
@@ -170,12 +229,13 @@ def drawing(folder: Path, p: dict[str, int]) -> Callable[[], Any]:
 
 STEPS: dict[str, Callable[[Path, dict[str, int]], Callable[[], Any]]] = {
     "extract": extraction,
-    "score pls": lambda folder, p: scoring(folder, p, "pls"),
-    "score ridge": lambda folder, p: scoring(folder, p, "ridge"),
-    "score rsa": lambda folder, p: scoring(folder, p, "rsa"),
+    **{f"score {metric}": partial(scoring, metric=metric) for metric in METRICS},
     "gather": gathering,
+    "predict": predicting,
+    "dissect": dissecting,
     "correlate": correlating,
     "draw": drawing,
+    "report": reporting,
 }
 
 
@@ -199,21 +259,25 @@ def size(folder: Path) -> int:
 def forked(point: dict[str, Any]) -> dict[str, float]:
     """`measure` in a child process; a child that fails ends the benchmark with its error."""
     with tempfile.TemporaryDirectory() as folder:
-        answer = Path(folder) / "answer.json"
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                write_json(answer, measure(point, Path(folder) / "results"))
-                status = 0
-            finally:
-                sys.stderr.flush()
-                if status:
-                    sys.excepthook(*sys.exc_info())
-                os._exit(status)
-        if os.waitpid(child, 0)[1]:
-            raise SystemExit(f"{point} failed; its error stands above")
-        return read_json(answer)
+        return apart(lambda: measure(point, Path(folder) / "results"), Path(folder) / "answer.json")
+
+
+def apart(call: Callable[[], dict[str, float]], answer: Path) -> dict[str, float]:
+    """What a call gives, in a child process that writes it to `answer`."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            write_json(answer, call())
+            status = 0
+        finally:
+            sys.stderr.flush()
+            if status:
+                sys.excepthook(*sys.exc_info())
+            os._exit(status)
+    if os.waitpid(child, 0)[1]:
+        raise SystemExit("a measurement failed; its error stands above")
+    return read_json(answer)
 
 
 def grown(series: dict[str, Any], limit_s: float) -> list[dict[str, Any]]:
@@ -239,7 +303,7 @@ def main() -> None:
     answer, out = [], os.dup(1)
     os.dup2(2, 1)  # what the steps say is not part of the answer
     with tempfile.TemporaryDirectory() as folder:  # what is slow the first time only
-        for step in sorted({s["step"] for s in wanted} - {"draw"}):
+        for step in sorted({s["step"] for s in wanted} - {"draw", "report"}):
             measure({"step": step, "networks": 8, "layers": 2, "stimuli": 40, "neuroids": 5}, Path(folder) / step)
     for series in wanted:
         answer += grown(series, float(sys.argv[1]))

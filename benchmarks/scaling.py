@@ -1,7 +1,7 @@
 """How time, memory and disk grow with networks, layers, stimuli and neuroids: planted data through the real steps.
 
     python -m benchmarks.scaling [--quick] [--limit 400] [--out benchmarks/results/scaling.md]
-    python -m benchmarks.scaling --plan        the sheet's full profile in numbers, from sheet and stored results
+    python -m benchmarks.scaling --plan        the sheet's full profile in numbers: benchmarks.plan, with its options
 
 Each series grows one size 3, 10, 30 and 100 times from a small base. An exponent is the slope of log CPU seconds, log
 bytes held or log bytes written on log size (1 = linear, 0 = flat) with its 95 % interval; those of the last step,
@@ -19,11 +19,12 @@ import sys
 from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy.stats import t as student
 
+from benchmarks import plan
 from benchmarks.similarity import processor
 from blendnet.files import read_json, write_text
 
@@ -32,15 +33,21 @@ FACTORS = (1, 3, 10, 30, 100)
 LIMIT_S = 400.0
 BASE = {"networks": 1, "layers": 4, "stimuli": 64, "neuroids": 10}
 TWINS = BASE | {"networks": 4}
+# Metrics that are the same for every network and layer, one after the other, and grow in their own ways with the rest.
+OTHERS = ("cka", "procrustes", "one_to_one", "soft_matching", "pls_reverse")
 SERIES = (
     *(("extract", BASE, size) for size in ("networks", "layers", "stimuli")),
     *(("score pls", BASE, size) for size in ("networks", "layers", "stimuli", "neuroids")),
-    *(("score ridge", BASE, size) for size in ("stimuli", "neuroids")),
+    *(("score ridge", BASE, size) for size in ("networks", "layers", "stimuli", "neuroids")),
     *(("score rsa", BASE, size) for size in ("networks", "layers", "stimuli", "neuroids")),
+    *((f"score {metric}", BASE, size) for metric in OTHERS for size in ("stimuli", "neuroids")),
     ("gather", BASE, "networks"),
     ("gather", BASE, "layers"),
+    ("predict", BASE, "networks"),
+    ("dissect", BASE, "networks"),
     ("correlate", TWINS, "networks"),
     ("draw", TWINS, "networks"),
+    ("report", TWINS, "networks"),
 )
 
 
@@ -174,105 +181,19 @@ def notes(points: list[dict[str, Any]]) -> list[str]:
     return out
 
 
-def areas(full: Any, results: Path) -> list[tuple[str, str, int, bool]]:
-    """(recording, region, stimuli, RDMs only) of every area that the sheet's full profile is scored on: Brain-Score's
-    from what their files expect, the others from the scores in `results`."""
-    from importlib import import_module
-
-    from analysis import tables
-
-    found = []
-    for name in full.recordings:
-        source = getattr(import_module(f"blendnet.data.brain.{name}"), "SOURCE", None)
-        if source is not None:
-            found += [(f"{name}-{region}", region, n, False) for region, (n, _) in source.counts.items()]
-    scores = tables.read(results / "tables" / "scores.csv")
-    for (recording, region), rows in scores.groupby(["recording", "region"]):
-        if recording.split("-")[0] in full.recordings and (recording, region) not in {f[:2] for f in found}:
-            found.append((recording, region, int(rows["n_stimuli"].max()), bool(rows["n_neuroids"].isna().all())))
-    return found
-
-
-class Assumed(NamedTuple):
-    """What the plan takes for granted, since nobody measured it here: training images a second of one GPU, prices of a
-    GPU-hour and of a GB-month in any one currency, months that the results are kept."""
-
-    throughput: float = 1000.0
-    gpu_hour: float = 2.0
-    gb_month: float = 0.02
-    months: float = 3.0
-
-
-ASSUMED = Assumed()
-
-
-def plan(results: Path, assumed: Assumed = ASSUMED) -> str:
-    """The full profile in numbers: runs, scores and bytes from sheet.FULL and what lies in `results`; GPU-hours and
-    cost from what is assumed, each with the assumption beside it."""
-    from types import SimpleNamespace
-
-    from blendnet import models
-    from pipelines import score, sheet
-
-    full = sheet.FULL
-    trained, scored = full.trained_runs(), full.scored_runs()
-    found = areas(full, results)
-    metrics = [
-        len(score.metrics_for(SimpleNamespace(profile=full), SimpleNamespace(  # type: ignore[arg-type]
-            name=name, rdm_only=rdm_only, stimuli=range(n))))
-        for name, _, n, rdm_only in found
-    ]  # fmt: skip
-    # Recordings of one file and as many stimuli share their images.
-    stimuli = sum(n for _, n in {(name.split("-")[0], n) for name, _, n, _ in found})
-    layers = sum(len(models.layers(run.network)) for run in scored)
-    images = len(trained) * full.recipe.epochs * full.recipe.epoch_size
-    hours = images / 3600 / assumed.throughput
-    total = layers * stimuli * full.width * 4 / 1e9
-    lines = [
-        f"runs: {len(trained)} trained, {len(full.untrained_runs())} untrained, {len(full.control_runs())} controls",
-        f"areas: {len(found)} (recording and region), {sum(metrics)} with their metrics",
-        f"scores: {(len(scored) + 1) * sum(metrics)} ({len(scored)} runs and the pixels)",
-        f"training: {images:.3g} images ({full.recipe.epochs} epochs of {full.recipe.epoch_size} in each run)",
-        f"GPU-hours: {hours:.0f}, if one GPU trains on {assumed.throughput:g} images a second, on average of all "
-        "networks (assumed, --throughput; not measured)",
-        f"activations: {total:.0f} GB at most "
-        f"({layers} layers of all runs x {stimuli} stimuli x {full.width} columns x 4 bytes)",
-    ]
-    for kind in ("checkpoints", "predictions", "scores", "inside"):
-        sizes = [sum(f.stat().st_size for f in d.rglob("*") if f.is_file()) for d in results.glob(f"{kind}/*")]
-        n = len(trained) if kind in ("checkpoints", "inside") else len(scored)
-        if sizes:
-            each = f"{min(sizes) / 1e6:.2g} to {max(sizes) / 1e6:.2g} MB a run in {results}"
-            lines.append(f"{kind}: {each}; {n} runs: {np.mean(sizes) * n / 1e9:.2g} GB at its mean")
-            total += float(np.mean(sizes)) * n / 1e9
-        else:
-            lines.append(f"{kind}: not measured, there are none in {results}")
-    cost = hours * assumed.gpu_hour + total * assumed.months * assumed.gb_month
-    lines += [
-        f"storage: {total:.0f} GB, what was not measured left out",
-        f"cost: {cost:.0f} = {hours:.0f} GPU-hours x {assumed.gpu_hour:g} + {total:.0f} GB x {assumed.months:g} months "
-        f"x {assumed.gb_month:g} (prices assumed: --gpu-hour, --gb-month, --months); CPU-hours of scoring come to it",
-    ]
-    return "\n".join(lines)
-
-
 def main() -> None:
-    """Measure and print the table, or the plan."""
+    """Measure and print the table; with --plan all else is the plan's."""
+    if "--plan" in sys.argv:
+        plan.main([word for word in sys.argv[1:] if word != "--plan"])
+        return
     parser = argparse.ArgumentParser(description="how time, memory and disk grow with the sizes of a study")
     parser.add_argument("--quick", action="store_true", help="two sizes of few series: shows that it works, no claim")
     parser.add_argument("--plan", action="store_true", help="print the full sheet in numbers, and measure nothing")
-    parser.add_argument("--results", type=Path, default=Path("results/photos"), help="--plan: whose bytes a run")
-    for name, value in ASSUMED._asdict().items():
-        option = f"--{name.replace('_', '-')}"
-        parser.add_argument(option, type=float, default=value, help="--plan: see Assumed (default: %(default)g)")
     parser.add_argument("--points", type=Path, help="keep all points in this file; or, if it is there, read them")
     parser.add_argument("--limit", type=float, default=LIMIT_S, help="CPU seconds of one point (default: %(default)g)")
     parser.add_argument("--only", default="*", help="steps of this pattern alone, e.g. 'score *'")
     parser.add_argument("--out", type=Path, default=None, help="also write the table to this markdown file")
     arguments = parser.parse_args()
-    if arguments.plan:
-        print(plan(arguments.results, Assumed(*(getattr(arguments, name) for name in Assumed._fields))))
-        return
     factors = (1, 3) if arguments.quick else FACTORS
     few = (("extract", "layers"), ("score pls", "stimuli"))
     chosen = [s for s in SERIES if fnmatch(s[0], arguments.only) and (not arguments.quick or (s[0], s[2]) in few)]

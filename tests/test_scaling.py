@@ -2,24 +2,24 @@
 
 import json
 import math
-import re
 import tracemalloc
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
+from analysis import figures
 from benchmarks import _scaling_side as side
 from benchmarks import scaling
 from blendnet import activations, models
 from blendnet.errors import BlendnetError
 from blendnet.files import read_json, write_json
 from blendnet.projection import sparse_projection
-from pipelines import extract, networks, score, scoring
+from pipelines import dissect, extract, networks, placing, recordings, score, scoring
 from pipelines.context import Context
-from pipelines.sheet import FULL
 
 SMALL = {"networks": 1, "layers": 2, "stimuli": 24, "neuroids": 4}
 
@@ -54,13 +54,15 @@ def test_exponent_says_nothing_where_nothing_was_measured():
 @pytest.fixture
 def own(monkeypatch):
     """The steps put invented layers and weights in place of the package's; here they are put back."""
-    for module, name in ((models, "layers"), (networks, "weights"), (extract, "key_of")):
+    for module, name in ((models, "layers"), (networks, "weights"), (networks, "ready"), (extract, "key_of"),
+                         (figures, "names"), (dissect, "N_BLENDS"), (dissect, "N_TRAIN"),
+                         (dissect, "N_TEST"), (dissect, "WIDTH")):  # fmt: skip
         monkeypatch.setattr(module, name, getattr(module, name))
     monkeypatch.setattr(side.recordings, "load_one", side.recordings.load_one)
 
 
 def points(step, grows, sizes, cpu=lambda n: n, held=lambda n: 1e6, disk=lambda n: n):
-    base = scaling.TWINS if step in ("correlate", "draw") else scaling.BASE
+    base = scaling.TWINS if step in ("correlate", "draw", "report") else scaling.BASE
     return [{"step": step, "grows": grows, "factor": f, **base, grows: base[grows] * f, "cpu": cpu(f), "seconds": 1.0,
              "bytes": held(f), "disk": disk(f)} for f in sizes]  # fmt: skip
 
@@ -123,9 +125,23 @@ def test_each_step_runs_and_writes_what_it_is_measured_for(step, tmp_path, own):
     before = side.size(tmp_path)
     call()
     assert side.size(tmp_path) > before
-    wanted = {"extract": "n3/key.json", "gather": "many/**/scores.csv", "correlate": "tables/effects.csv"}
+    wanted = {"extract": "n3/key.json", "gather": "many/**/scores.csv", "correlate": "tables/effects.csv",
+              "predict": "predictions/*/key.json", "dissect": "inside/*/whole.json",
+              "report": "report.html"}  # fmt: skip
     found = list(tmp_path.glob(wanted.get(step, "scores/*/*.json")))
-    assert len(found) == (4 if step.startswith("score") else 1)
+    assert len(found) == {"predict": 5, "dissect": 4}.get(step, 4 if step.startswith("score") else 1)
+
+
+def test_stimuli_of_the_extract_series_go_the_chains_own_way(tmp_path, monkeypatch):
+    """Placed and made grey once for all networks, and what is stored is what the network makes of that."""
+    placed = []
+    monkeypatch.setattr(placing, "_KEPT", {})
+    real = placing._place
+    monkeypatch.setattr(placing, "_place", lambda *a: placed.append(a[2]) or real(*a))
+    side.extraction(tmp_path, SMALL | {"networks": 3})()
+    assert sorted(placed) == list(range(SMALL["stimuli"]))
+    for kept in placing._KEPT.values():
+        kept.file.close()
 
 
 def test_a_point_is_measured_in_a_process_of_its_own():
@@ -258,31 +274,11 @@ def test_extraction_holds_one_projection_for_layers_of_one_size(tmp_path, own, m
     side.extraction(tmp_path, SMALL | {"layers": 6})()
     assert len(made) == 1
     assert most == 1
-    x = torch.randn(24, 3, side.SIDE, side.SIDE, generator=torch.Generator().manual_seed(0))
+    profile = replace(side.design(1, "rsa"), image_size=side.SIDE, colour="grey")
+    context = Context(profile, tmp_path, tmp_path, progress=False)
+    x = recordings.show(context, profile.trained_runs()[0], side.shown(24))(0, 24)
     with torch.inference_mode():
         for i, part in enumerate(side.network(6)):
             x = part(x)
             wanted = (sparse_projection(x[0].numel(), side.WIDTH, 0) @ x.flatten(1).T).T
             np.testing.assert_allclose(activations.load_layer(tmp_path / "n0", str(i)), wanted, atol=1e-5)
-
-
-def test_plan_counts_the_sheet_and_says_what_it_assumes(tmp_path):
-    """Against a count of its own over the sheet; twice the throughput is half the hours, and all else stays."""
-    made = side.twins(tmp_path, 4)
-    assert len(made["scores"])
-    lines = dict(line.split(": ", 1) for line in scaling.plan(tmp_path).splitlines())
-    per_training = {(r.network, r.attention, r.heads) for r in FULL.trained_runs() if r.training == "blended"}
-    runs = len(per_training) * len(FULL.trainings) * len(FULL.seeds)
-    assert lines["runs"].startswith(f"{runs} trained, ")
-    images = runs * FULL.recipe.epochs * FULL.recipe.epoch_size
-    assert lines["GPU-hours"].startswith(f"{images / 3600 / 1000:.0f}, if one GPU trains on 1000 images a second")
-    read = sum(len(models.layers(run.network)) for run in FULL.scored_runs())
-    assert f"({read} layers of all runs x " in lines["activations"]
-    assert "assumed" in lines["cost"]
-    fast = dict(line.split(": ", 1) for line in scaling.plan(tmp_path, scaling.Assumed(throughput=2000)).splitlines())
-    assert fast["GPU-hours"].startswith(f"{images / 3600 / 2000:.0f}, ")
-    assert {k: v for k, v in fast.items() if k not in ("GPU-hours", "cost")} == {
-        k: v for k, v in lines.items() if k not in ("GPU-hours", "cost")
-    }
-    cost, hours, gb = (float(x) for x in re.match(r"(\d+) = (\d+) GPU-hours x 2 \+ (\d+) GB", lines["cost"]).groups())
-    assert cost == pytest.approx(hours * 2 + gb * 3 * 0.02, abs=1.6)  # each is rounded to a whole number
