@@ -156,3 +156,12 @@ def test_real_v4_with_itself(data_root):
     assert top.rule == "halves"
     assert top.value == top.halves
     assert 0.0 < value < top.lo < top.value < 0.95
+
+
+@pytest.mark.parametrize("metric", ["procrustes", "one_to_one", "soft_matching"])
+def test_ceiling_of_few_stimuli_has_an_interval_though_halves_leave_a_split_without_a_test(metric):
+    """67 stimuli, half of FreemanZiemba2013's: some half-samples hold fewer than 2 of a split's 7 test stimuli."""
+    rng = np.random.default_rng(0)
+    trials = rng.normal(size=(67, 1, 8)) + 0.5 * rng.normal(size=(67, 4, 8))
+    found = self_ceiling.ceiling(metric, trials, shuffle_splits(67, n_splits=3), n=2, n_boot=30)
+    assert found.lo < found.value < found.hi

@@ -101,6 +101,11 @@ def ceiling(
         first, second = pair[0][stimuli], pair[1][stimuli]
         if rule == "hsic":
             return float((module.hsic(first, second, kept) / module.hsic(mean[stimuli], mean[stimuli], kept)).mean())
+        if kept is not None and len(stimuli) < usable.sum():
+            # Of few stimuli a half-sample may hold too few of a split's for a correlation: that split has none.
+            kept = [split for split in kept if min(map(len, split)) >= 2]
+            if not kept:
+                return np.nan
         values = module.score(first, second, kept, **(options or {}))
         medians = [np.median(row[np.isfinite(row)]) for row in values if np.isfinite(row).any()]
         found = np.mean(medians) if medians else np.nan
