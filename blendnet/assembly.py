@@ -30,10 +30,23 @@ def make(
     neuroid: dict[str, list[str] | tuple[str, ...]],
     name: str = "",
 ) -> xr.DataArray:
-    """An assembly from an array of shape (n_presentations, n_neuroids); `neuroid` must hold 'neuroid_id'."""
+    """An assembly from an array of shape (n_presentations, n_neuroids); `neuroid` must hold 'neuroid_id'. Raises
+    BlendnetError where the numbers of names and of rows or columns differ, and for what `check` and `save` refuse."""
     import xarray as xr  # half a second, and no step of the chain needs it
 
-    array = np.asarray(values, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, which check refuses
+        array = np.asarray(values, dtype=np.float32)
+    named = {"stimulus_id": stimulus_id, **neuroid}
+    shape = (len(stimulus_id), *{len(v) for v in neuroid.values()})
+    if array.ndim != 2 or array.shape != shape or "stimulus_id" in neuroid:
+        raise BlendnetError(
+            f"an array of shape {array.shape} is no assembly of {len(stimulus_id)} stimuli and names of "
+            f"{', '.join(f'{len(v)} {k!r}' for k, v in neuroid.items()) or 'no'} neuroids; give each row and column one"
+        )
+    for coord, names in named.items():
+        ended = next((n for n in (coord, name, *names) if "\0" in n), None)
+        if ended is not None:  # numpy and zip cut names off there
+            raise BlendnetError(f"{coord} {ended!r} holds a zero byte, at which files cut names off; give another name")
     coords = {"stimulus_id": ("presentation", np.asarray(stimulus_id, dtype=str))}
     coords |= {k: ("neuroid", np.asarray(v, dtype=str)) for k, v in neuroid.items()}
     assembly = xr.DataArray(array, dims=DIMS, coords=coords, name=name or None)
@@ -70,14 +83,19 @@ def match(wanted: Sequence[str], found: Sequence[str]) -> np.ndarray:
 
     Raises BlendnetError where a stimulus of either is not in the other.
     """
-    only_a, only_b = np.setdiff1d(wanted, found), np.setdiff1d(found, wanted)
-    if only_a.size or only_b.size:
-        example = (only_a if only_a.size else only_b)[0]
-        raise BlendnetError(
-            f"the stimuli of model and brain differ: {only_a.size} only in the first, {only_b.size} only in the "
-            f"second, for example {example!r}; extract the activations again (blendnet extract --force)"
-        )
     place = {s: i for i, s in enumerate(found)}
+    only_a, only_b = sorted(set(wanted) - set(place)), sorted(set(place) - set(wanted))
+    if only_a or only_b:
+        example = (only_a or only_b)[0]
+        raise BlendnetError(
+            f"the stimuli of model and brain differ: {len(only_a)} only in the first, {len(only_b)} only in the "
+            f"second, for example {str(example)!r}; extract the activations again (blendnet extract --force)"
+        )
+    if len(place) < len(found):
+        raise BlendnetError(
+            f"{len(found) - len(place)} stimuli of the second are there twice, so that no row is known by it; "
+            "extract the activations again (blendnet extract --force)"
+        )
     return np.array([place[s] for s in wanted], dtype=np.int64)
 
 
@@ -110,12 +128,21 @@ def load(path: Path) -> xr.DataArray:
         coords = {k.split("/", 1)[1]: (k.split("/", 1)[0], v) for k, v in content.items() if "/" in k}
         assembly = xr.DataArray(content["values"], dims=DIMS, coords=coords, name=str(content["name"]) or None)
         check(assembly)
+        _is_as_saved(assembly)
     except FileNotFoundError as error:
         raise BlendnetError(f"{path} is missing; run blendnet extract first") from error
     except Exception as error:  # numpy raises half a dozen types for a broken archive
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise BlendnetError(f"{path} is not an assembly ({reason}); delete it and extract again") from error
     return assembly
+
+
+def _is_as_saved(assembly: xr.DataArray) -> None:
+    """Raise where ids are no text, or those of the other axis: they would match nothing, or the wrong rows."""
+    for coord, dim in (("stimulus_id", "presentation"), ("neuroid_id", "neuroid")):
+        ids = assembly[coord]
+        if ids.dims != (dim,) or ids.dtype.kind != "U":
+            raise BlendnetError(f"{coord} is {ids.dtype} along {ids.dims}, no text along {dim}")
 
 
 def _unpacks_within(path: Path) -> None:

@@ -2,7 +2,9 @@
 
 import argparse
 import os
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +56,15 @@ def test_the_verbs_are_the_same_everywhere():
     assert {verb for verb in _units.WHOLE if resources.resources(verb).gpus} == trains
     asked = resources.resources("correlate", ["correlate.partition=cpu", "draw.partition=no", "mem_gb=3"])
     assert (asked.partition, asked.mem_gb, asked.gpus) == ("cpu", 3, 0)
+
+
+def test_the_guide_names_every_verb_that_no_executor_does():
+    every = next(a for a in cli.parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
+    without = {verb for verb, sub in every.items() if "--executor" not in sub.format_help()}
+    guide = Path(__file__).resolve().parent.parent / "docs" / "how-to" / "run-on-a-cluster.md"
+    sentence = re.search(r"`status`, `doctor`[^.]*have no `--executor`", " ".join(guide.read_text().split()))
+    assert sentence is not None
+    assert set(re.findall(r"`([a-z-]+)`", sentence[0])) - {"--executor"} == without
 
 
 def test_one_process_runs_each_time_and_its_status_is_the_verbs(context, capsys):  # noqa: F811
@@ -115,7 +126,7 @@ def test_the_same_command_attaches_and_another_is_refused(context, monkeypatch, 
     assert "verify is under way as job 1_0 with other arguments: verify --n=5 --profile demo" in text
     assert text.endswith("scancel 1_0")
 
-    token = read_json(_attach.book_path(results, "verify"))["units"]["all"]["token"]
+    token = read_json(_units.book_path(results, "verify"))["units"]["all"]["token"]
 
     def ends():
         note = {"status": "failed", "token": token, "exit": 4, "error": "1 of 5 scores agree", "said": "1 of 5"}
@@ -138,7 +149,7 @@ def test_status_tells_of_such_units_where_there_are_any(context, monkeypatch):  
     results = context.results.absolute()
     assert status.collect(sheet.DEMO, results)["whole"] == {}
     for verb, job in (("correlate", "3_0"), ("draw", "4_0"), ("report", "5_0"), ("find-lr", "6_0")):
-        write_json(_attach.book_path(results, verb), {"units": {"all": {"job": job, "token": verb}}})
+        write_json(_units.book_path(results, verb), {"units": {"all": {"job": job, "token": verb}}})
     monkeypatch.setattr(_slurm, "queue", lambda: {"3_0": ("RUNNING", "None"), "4_0": ("PENDING", "Priority"),
                                                   "5_0": ("PENDING", "BadConstraints")})  # fmt: skip
     monkeypatch.setattr(_slurm, "ending", lambda job: f"ended by SLURM ({job})")
