@@ -226,6 +226,7 @@ def dispatch(arguments: argparse.Namespace) -> int:
         sbom(arguments.file, time=arguments.time)
         return 0
     chosen = profile(arguments.profile)
+    _is_no_file(arguments.results / chosen.name, arguments.results)
     size = os.environ.get("WORLD_SIZE") or "1"  # torchrun's
     if not size.isdecimal():
         raise BlendnetError(f"WORLD_SIZE {size!r} is no number of processes; unset it, or start with torchrun")
@@ -342,6 +343,13 @@ def dispatch(arguments: argparse.Namespace) -> int:
         for verb in CHAIN if arguments.verb == "all" else (arguments.verb,):
             run_step(context, verb)
     return 0
+
+
+def _is_no_file(folder: Path, results: Path) -> None:
+    """Raise where a part of the path of the results is a file: nothing is stored there, and nothing can be."""
+    there = next((path for path in (folder, *folder.parents) if path.exists()), None)
+    if there is not None and not there.is_dir():
+        raise BlendnetError(f"--results {results}: {there} is a file; give a folder, which is made where there is none")
 
 
 def _check_options(arguments: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 import fnmatch
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,8 @@ from blendnet import locks
 from blendnet.errors import BlendnetError
 from blendnet.run import Run
 from pipelines.sheet import Profile
+
+_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,2})?")
 
 
 @dataclass
@@ -43,13 +46,13 @@ class Context:
         return self.results / "tables"
 
     def torch_device(self) -> torch.device:
-        """The device that was asked for; 'auto' takes a GPU where there is one."""
+        """The device that was asked for; 'auto' takes a GPU where there is one. torch has others, on which nothing here
+        was ever run: 'meta' holds no numbers, 'mps' no float64."""
+        if not _DEVICE.fullmatch(self.device):
+            raise BlendnetError(f"--device {self.device!r} is no device; use cpu, cuda or cuda:0")
         if self.device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            device = torch.device(self.device)
-        except RuntimeError as error:
-            raise BlendnetError(f"--device {self.device!r} is no device; use cpu, cuda or cuda:0") from error
+        device = torch.device(self.device)
         if device.type == "cuda" and not torch.cuda.is_available():
             raise BlendnetError(f"--device {self.device!r}: there is no CUDA GPU here; use --device cpu")
         if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

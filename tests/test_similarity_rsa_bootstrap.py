@@ -1,6 +1,8 @@
 """The RSA bootstrap against resampled RDMs that are built and compared, and against rsatoolbox on the same draws."""
 
+import os
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -157,3 +159,26 @@ def test_impossible_input_is_one_line():
         with pytest.raises(BlendnetError, match=says) as error:
             make()
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [("2,1", 2), ("3", 3), (" 4 ", 4), ("0", 0), ("abc", 0), ("-2", 0), ("", 0), (None, 0), ("2,x", 2), ("9" * 30, 0)],
+)
+def test_omp_num_threads_is_read_as_openmp_reads_it(monkeypatch, said, wanted):
+    """A list is legal there; what is no number is as good as nothing: 0 here stands for all cores of this process."""
+    asked = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, threads):
+            asked.append(threads)
+            super().__init__(1)
+
+    monkeypatch.setattr(rb, "ThreadPoolExecutor", Pool)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if said is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    done = []
+    rb._in_threads(40, None, done.extend)
+    assert asked == [wanted or len(os.sched_getaffinity(0))]
+    assert sorted(done) == list(range(40))
