@@ -20,6 +20,8 @@ from tqdm import tqdm
 
 from blendnet import assembly as assemblies
 from blendnet import models
+from blendnet import stored as kinds  # enters no number
+from blendnet._kinds import must_be  # enters no number
 from blendnet.errors import BlendnetError, unknown
 from blendnet.files import make_folder, read_json, sha256_of, write_error, write_json
 from blendnet.integrity import check, one_at_a_time, seal  # enters no number
@@ -196,6 +198,7 @@ def _resume_point(partial: Path, wanted: dict[str, Any], force: bool) -> int:
     note = partial / "progress.json"
     if not force and note.exists():
         stored = read_json(note)
+        must_be(note, stored, kinds.PROGRESS)  # enters no number
         there = all((partial / f"{layer}.npy").exists() for layer in wanted["layers"])
         if there and not difference(stored["key"], wanted):
             return int(stored["done"])
@@ -268,6 +271,7 @@ def load_layer(folder: Path, layer: str) -> np.ndarray:
 def load_assembly(folder: Path, layers: Sequence[str] | None = None):
     """The stored extraction as one assembly over the given (default: all) layers."""
     info = read_json(folder / KEY)
+    must_be(folder / KEY, info, kinds.ACTIVATIONS)  # enters no number
     names = list(layers or info["key"]["layers"])
     arrays = [load_layer(folder, layer) for layer in names]
     return assemblies.make(

@@ -16,12 +16,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from blendnet import __version__, tabular
+from blendnet import __version__, stored, tabular
+from blendnet._kinds import must_be
 from blendnet.errors import BlendnetError
 from blendnet.files import atomic, read_json, sha256_file, write_json
 
 WEIGHTS = "weights.safetensors"
 META = "meta.json"
+_AGAIN = "delete its folder and train the run again"
 _KINDS = {"run": str, "classes": list, "image_size": int, "weights_file_sha256": str, "weights_sha256": str}
 
 
@@ -87,9 +89,9 @@ def load_meta(folder: Path) -> dict[str, Any]:
     for name, kind in [*_KINDS.items(), *([("key", dict)] if "key" in meta else [])]:
         if type(meta[name]) is not kind:
             raise BlendnetError(
-                f"{folder / META} says {name} is {tabular.short(meta[name])}, no {kind.__name__}; delete its folder "
-                "and train the run again"
+                f"{folder / META} says {name} is {tabular.short(meta[name])}, no {kind.__name__}; {_AGAIN}"
             )
+    must_be(folder / META, meta, stored.TRAINING, _AGAIN)
     return meta
 
 

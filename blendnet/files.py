@@ -7,12 +7,13 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from blendnet._kinds import AGAIN, must_be, not_deep
 from blendnet.errors import BlendnetError
 
 _IN_THE_WAY = {
@@ -57,6 +58,8 @@ def atomic(path: Path | str) -> Iterator[Path]:
     process can leave a `*.partial` file behind, never a half-written `path`; the next write into the folder removes it.
     """
     path = Path(path)
+    if path.is_dir():
+        raise BlendnetError(f"cannot write {path}: it is a folder; give the name of a file")
     make_folder(path.parent)
     partial = partial_of(path)
     try:
@@ -157,22 +160,35 @@ def _no_number(name: str) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    """Read JSON; a missing or broken file is one clear line, as is a stored result changed after writing."""
+    """Read JSON; a missing or broken file is one clear line, as is a stored result changed after writing. What the
+    value is, is not looked at: see `read_object`."""
     path = Path(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text, parse_constant=_no_number)
+        if "\\ud" in text or "\\uD" in text:  # halves of letters, which can be neither printed nor written
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        not_deep(value)
     except FileNotFoundError as error:
         raise BlendnetError(f"{path} is missing") from error
     except (ValueError, RecursionError) as error:  # no JSON, no text, or nested as deep as no file of ours
-        raise BlendnetError(f"{path} is not valid JSON ({error}); delete it and run the step again") from error
+        raise BlendnetError(f"{path} is not valid JSON ({error}); {AGAIN}") from error
     if isinstance(value, dict) and (SEAL in value or _MARK in value):
         seal = value.pop(SEAL, "none")
         value.pop(_MARK, None)
         if seal != sha256_of(value):
             raise BlendnetError(
                 f"{path} changed after it was written (its {SEAL} is {str(seal)[:12]}…, its content has another); "
-                "delete it and run the step again"
+                f"{AGAIN}"
             )
+    return value
+
+
+def read_object(path: Path | str, kind: Mapping[Any, Any], again: str = AGAIN) -> dict[str, Any]:
+    """Read a JSON object whose parts are of these kinds (see `unlike`); what is none, since somebody or a crash changed
+    it, is one clear line with the part that is wrong. again: the end of that line, what to do."""
+    value: dict[str, Any] = read_json(path)
+    must_be(path, value, kind, again)
     return value
 
 

@@ -6,9 +6,9 @@ from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from blendnet import locks
+from blendnet import locks, stored
 from blendnet.errors import BlendnetError
-from blendnet.files import read_json, sha256_file, write_json
+from blendnet.files import read_object, sha256_file, write_json
 
 SEAL = "sha256.json"
 _PAGE_HEAD = "<!-- the sha256 of all bytes before the last line is in that line -->"
@@ -36,8 +36,8 @@ def note(path: Path) -> None:
 def sealed(folder: Path) -> dict[str, str]:
     """{file name: hex sha256} as stored beside a folder's files; empty where an older version wrote them."""
     path = folder / SEAL
-    found = read_json(path).get("files", {}) if path.exists() else {}
-    return {str(name): str(value) for name, value in found.items()}
+    found: dict[str, str] = read_object(path, stored.SEALED).get("files", {}) if path.exists() else {}
+    return found
 
 
 def check(path: Path, what_to_do: str, known: Mapping[str, str | None] | None = None) -> None:

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from blendnet.files import read_json
+from blendnet.files import read_object
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,7 +30,7 @@ def stale(path: Path, wanted: Any) -> list[str] | None:
     """Compare the key stored in a JSON file with the wanted one: None where nothing is stored, else the differences."""
     if not path.exists():
         return None
-    stored = read_json(path)
+    stored = read_object(path, {})
     return difference(stored.get("key", stored), wanted)
 
 
@@ -55,7 +55,7 @@ def code_version(*parts: str) -> str:
 
 
 # Their texts and bytes on disk enter no number.
-_NO_NUMBERS = ("blendnet/errors.py", "blendnet/files.py", "blendnet/keys.py")
+_NO_NUMBERS = ("blendnet/errors.py", "blendnet/files.py", "blendnet/keys.py", "blendnet/_kinds.py")
 
 
 @cache

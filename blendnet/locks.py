@@ -21,6 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from blendnet import stored
+from blendnet._kinds import unlike
 from blendnet.errors import BlendnetError
 from blendnet.files import here, make_folder, partial_of, tidy, write_error
 
@@ -134,15 +136,16 @@ class Lock:
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """What a lock says of its owner; None where there is none. A lock that cannot be read (made by a file system
-    without links, a moment ago) says nothing, and dies by its age alone."""
+    """What a lock says of its owner; None where there is none, and where a part of its path is a file, not a folder. A
+    lock that cannot be read (made by a file system without links, a moment ago) or is none of ours says nothing, and
+    dies by its age alone."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return {} if unlike(found, stored.LOCK) else found
 
 
 def dead(path: Path, about: dict[str, Any]) -> bool:
@@ -186,7 +189,7 @@ def _began(pid: int) -> str | None:
     one and /proc does not say."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # a number that no process has, or can have
         return None
     except PermissionError:
         pass

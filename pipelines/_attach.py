@@ -9,21 +9,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from blendnet.errors import BlendnetError
-from blendnet.files import make_folder, read_json, write_json
+from blendnet.files import make_folder, write_json
 from pipelines import _follow, _slurm, _units
 from pipelines._job import Unit
 from pipelines.context import Context, say
 from pipelines.resources import Resources
 
 
-def book_path(results: Path, verb: str) -> Path:
-    """Where the jobs of a verb are written down: {units: {run: {job, token, about}}}; about: its arguments."""
-    return results / "jobs" / f"{verb}.json"
-
-
 def submission(results: Path, verb: str, run: str) -> tuple[str, Path]:
     """The token of the last submission of a unit, and where its job writes."""
-    about = read_json(book_path(results, verb))["units"][run]
+    about = _units.read_book(results, verb).get(run)
+    if about is None:
+        raise BlendnetError(f"{_units.book_path(results, verb)} has lost the job of {run}; give the same command again")
     return about["token"], _slurm.log_path(jobs_folder(results), about["job"])
 
 
@@ -39,9 +36,8 @@ def by_slurm(
     """Submit, attach, wait; {run: what is wrong} of those that failed. before: called for each unit that is about to be
     submitted. Raises BlendnetError where SLURM does not answer or refuses."""
     results = context.results.absolute()
-    book = book_path(results, verb)
     with context.lock("submit", verb):  # of two commands at a time the second attaches to the jobs of the first
-        found: dict[str, dict[str, str]] = read_json(book)["units"] if book.exists() else {}
+        found = _units.read_book(results, verb)
         queued = _slurm.queue()
         if queued is None:
             raise BlendnetError("SLURM does not answer (squeue failed); try again when it does")
@@ -59,7 +55,7 @@ def by_slurm(
                 unit.run: {"job": made[unit.run], "token": unit.token, "about": shlex.join(unit.arguments)}
                 for unit in new
             }
-            write_json(book, {"units": found})
+            write_json(_units.book_path(results, verb), {"units": found})
             numbers = sorted({int(job.split("_")[0]) for job in made.values()})
             say(f"[{verb}] submitted to SLURM: {len(new)} units as job {', '.join(map(str, numbers))}")
     jobs = {unit.run: found[unit.run]["job"] for unit in units}

@@ -9,8 +9,9 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
+from blendnet import stored
 from blendnet.errors import BlendnetError
-from blendnet.files import read_json, sha256_of
+from blendnet.files import read_object, sha256_of
 from blendnet.run import Run
 from pipelines.sheet import Profile
 
@@ -64,10 +65,23 @@ def note_path(results: Path, verb: str, run: str) -> Path:
 def read_note(results: Path, verb: str, run: str) -> dict[str, Any]:
     """How the unit last ended; empty where it never did, or its note is damaged (it is then as good as not done)."""
     try:
-        found = read_json(note_path(results, verb, run))
+        return read_object(note_path(results, verb, run), stored.NOTE)
     except (BlendnetError, OSError):
         return {}
-    return found if isinstance(found, dict) else {}
+
+
+def book_path(results: Path, verb: str) -> Path:
+    """Where the jobs of a verb are written down: {units: {run: {job, token, about}}}; about: its arguments."""
+    return results / "jobs" / f"{verb}.json"
+
+
+def read_book(results: Path, verb: str) -> dict[str, dict[str, str]]:
+    """The jobs of a verb's units, {run: {job, token, about}}; empty where none was submitted. A damaged file is one
+    clear line: the jobs in it may be queued still."""
+    path = book_path(results, verb)
+    again = "look with squeue for jobs of it, wait for them or end them, then delete it"
+    units: dict[str, dict[str, str]] = read_object(path, stored.BOOK, again)["units"] if path.exists() else {}
+    return units
 
 
 def state_of(results: Path, verb: str, run: str) -> dict[str, list[int]]:

@@ -11,14 +11,16 @@ import pandas as pd
 from analysis import predictions, tables
 from analysis.stats import accuracy as rates
 from analysis.stats import correlation, effects, mixed, relation, twins
-from blendnet import integrity
-from blendnet.files import read_json
+from blendnet import integrity, stored
+from blendnet._kinds import unlike
+from blendnet.files import read_object
 from pipelines.sheet import Profile
 
 _TESTS = ("blended", "regular")
 _ABOUT = ["run", "network", "attention", "heads", "training", "seed"]
 # Twins' resamples are the same stimuli and neuroids where all of a score's key but the network is the same.
 _OWN = ("activations",)
+_RESAMPLED = stored.SCORES | {"samples": stored.SCORES["samples?"]}
 
 
 def correlate(profile: Profile, results: Path) -> None:
@@ -59,7 +61,7 @@ def read_outcomes(results: Path, accuracy: pd.DataFrame) -> dict[str, dict[str, 
         if not all(path.exists() for path in paths.values()):
             continue
         key = results / "predictions" / str(run) / "key.json"
-        known = read_json(key).get("files", {}) if key.exists() else {}
+        known = read_object(key, stored.PREDICTION).get("files", {}) if key.exists() else {}
         for path in paths.values():
             integrity.check(path, f"make it again: blendnet predict --only {run} --force", known)
         frames = {test: predictions.read(path) for test, path in paths.items()}
@@ -103,7 +105,8 @@ class Samples(Mapping[tuple[str, str, str, str], np.ndarray]):
         if tuple(what) != self._what:
             self._what, self._held = tuple(what), {}
         if run not in self._held:
-            self._held[run] = np.array(read_json(self._paths[key])["samples"], dtype=float)  # None becomes NaN
+            samples = read_object(self._paths[key], _RESAMPLED)["samples"]
+            self._held[run] = np.array(samples, dtype=float)  # None becomes NaN
         return self._held[run]
 
     def __iter__(self) -> Iterator[tuple[str, str, str, str]]:
@@ -127,10 +130,11 @@ def read_samples(results: Path, scores: pd.DataFrame) -> Samples:
         path = results / "scores" / str(row["run"]) / f"{'-'.join(what)}.json"
         if not path.exists():
             continue
-        piece = read_json(path)
+        piece = read_object(path, stored.SCORES)
         if not piece.get("samples"):
             continue
-        shared = json.dumps({k: v for k, v in piece["key"].items() if k not in _OWN}, sort_keys=True)
+        own = {k: v for k, v in piece["key"].items() if k not in _OWN}
+        shared = json.dumps([own, len(piece["samples"])], sort_keys=True)
         if not _holds(piece, row) or alike.setdefault(what, shared) != shared:
             stale.append(f"{row['run']}/{path.stem}")
             continue
@@ -144,7 +148,8 @@ def _holds(piece: dict[str, Any], row: dict[str, Any]) -> bool:
     names = ("run", "kind", "recording", "region", "metric", "activations_key", "recording_sha256", "code_version")
     for own in piece["scores"]:
         if all(str(own.get(name)) == str(row[name]) for name in names):
-            return own["score"] is not None and bool(np.isclose(own["score"], row["score"], rtol=1e-5, atol=1e-9))
+            near = not unlike(own, {"score": float}) and np.isclose(own["score"], row["score"], rtol=1e-5, atol=1e-9)
+            return bool(near)
     return False
 
 

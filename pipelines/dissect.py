@@ -14,11 +14,11 @@ from torch import nn
 from tqdm import tqdm
 
 from analysis import tables
-from blendnet import attention, checkpoint, models
+from blendnet import attention, checkpoint, models, stored
 from blendnet.data import manifest as manifests
 from blendnet.data.photoset import PhotoSet
 from blendnet.errors import BlendnetError
-from blendnet.files import read_json, sha256_of, write_json
+from blendnet.files import read_object, sha256_of, write_json
 from blendnet.keys import code_version, difference, stale
 from blendnet.run import Run
 from pipelines import _inside, networks, photographs
@@ -131,9 +131,8 @@ def _stored(context: Context, run: Run, material: _inside.Material) -> list[dict
     pieces = []
     for name, wanted in _keys(context, run, material).items():
         path = context.folder("inside", run.id, f"{name}.json")
-        piece = read_json(path) if path.exists() else {}
-        stored = {k: piece.get("key", {}).get(k) for k in wanted}
-        if not piece or difference(stored, wanted):
+        piece = read_object(path, stored.INSIDE) if path.exists() else {}
+        if not piece or difference({k: piece["key"].get(k) for k in wanted}, wanted):
             return None
         pieces.append(piece)
     return pieces

@@ -14,13 +14,16 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from analysis import tables
-from blendnet import activations, checkpoint, integrity
+from blendnet import activations, checkpoint, integrity, stored
 from blendnet.data.decoding import sha256_pixels
 from blendnet.errors import BlendnetError
-from blendnet.files import left_over, make_folder, read_json, sha256_file, write_error
+from blendnet.files import left_over, make_folder, read_object, sha256_file, write_error
 from blendnet.training import state
 from pipelines.draw import DRAWN
 from pipelines.sheet import Profile
+
+# What names the list of blends that a training and a prediction rest on.
+_KEYED = {"key?": {"manifest?": str, "manifest_sha256?": str}}
 
 
 @dataclass
@@ -77,9 +80,12 @@ def products(results: Path) -> Iterator[Product]:
     for folder in _folders(results, "activations/*/*"):
         if not folder.name.endswith(".partial"):
             yield from _activations(folder)
-    for kind, verb in (("inside", "dissect"), ("scores", "score"), ("brainscore_layers", "brainscore-layers")):
-        for path in sorted(results.glob(f"{kind}/*/*.json")):
-            yield Product(path, f"{verb} --only {path.parent.name}", _json(path), sealed=_has_seal(path))
+    kinds = (("inside", "dissect", stored.INSIDE), ("scores", "score", stored.SCORES),
+             ("brainscore_layers", "brainscore-layers", {"key": dict}))  # fmt: skip
+    for name, verb, kind in kinds:
+        for path in sorted(results.glob(f"{name}/*/*.json")):
+            wrong = _raised(read_object, path, kind)
+            yield Product(path, f"{verb} --only {path.parent.name}", wrong, sealed=_has_seal(path))
     yield from _tables(results / "tables")
     yield from _figures(results / "figures")
     page = results / "report.html"
@@ -89,16 +95,16 @@ def products(results: Path) -> Iterator[Product]:
 
 def _checkpoint(folder: Path) -> Iterator[Product]:
     verb = f"train --only {folder.name}"
-    stored = folder / state.STATE
-    if stored.exists():
-        yield Product(stored, verb, _raised(state.check, folder))
+    unfinished = folder / state.STATE
+    if unfinished.exists():
+        yield Product(unfinished, verb, _raised(state.check, folder))
     meta_path, weights, log = folder / checkpoint.META, folder / checkpoint.WEIGHTS, folder / "log.csv"
     if not meta_path.exists():
         return
     both = [meta_path, weights]
-    wrong = _json(meta_path)
+    wrong = _raised(lambda path: checkpoint.load_meta(path.parent), meta_path)
     yield Product(meta_path, verb, wrong, both, _has_seal(meta_path))
-    meta = {} if wrong else read_json(meta_path)
+    meta = {} if wrong else checkpoint.load_meta(folder)
     yield _hashed(weights, verb, {weights.name: meta.get("weights_file_sha256")}, both)
     if "log_sha256" in meta:  # imported checkpoints have no log
         yield _hashed(log, verb, {log.name: meta["log_sha256"]}, [*both, log])
@@ -108,9 +114,9 @@ def _predictions(folder: Path) -> Iterator[Product]:
     key = folder / "key.json"
     if not key.exists():
         return
-    wrong, verb = _json(key), f"predict --only {folder.name}"
+    wrong, verb = _raised(read_object, key, stored.PREDICTION), f"predict --only {folder.name}"
     yield Product(key, verb, wrong, sealed=_has_seal(key))
-    known = {} if wrong else read_json(key).get("files", {})
+    known = {} if wrong else read_object(key, stored.PREDICTION).get("files", {})
     for name in sorted({*known, *(p.name for p in folder.glob("*.csv"))}):
         yield _hashed(folder / name, verb, known, [key, folder / name])
 
@@ -119,13 +125,13 @@ def _activations(folder: Path) -> Iterator[Product]:
     key = folder / activations.KEY
     if not key.exists():
         return
-    wrong, verb = _json(key), f"extract --only {folder.parent.name}"
+    wrong, verb = _raised(read_object, key, stored.ACTIVATIONS), f"extract --only {folder.parent.name}"
     yield Product(key, verb, wrong, [key, folder], _has_seal(key))
-    info = {} if wrong else read_json(key)
+    info = {} if wrong else read_object(key, stored.ACTIVATIONS)
     seal = folder / integrity.SEAL
     known: dict[str, str] = {}
     if seal.exists():
-        wrong = _json(seal)
+        wrong = _sealed(seal)
         known = {} if wrong else integrity.sealed(folder)
         yield Product(seal, verb, wrong, [key, folder])
     named = {f"{layer}.npy" for layer in info.get("key", {}).get("layers", ())}
@@ -140,7 +146,7 @@ def _tables(folder: Path) -> Iterator[Product]:
     seal = folder / integrity.SEAL
     known: dict[str, str] = {}
     if seal.exists():
-        wrong = _json(seal)
+        wrong = _sealed(seal)
         known = {} if wrong else integrity.sealed(folder)
         yield Product(seal, "all", wrong)
     for name in sorted({*known, *(p.name for p in folder.glob("*.csv"))}):
@@ -155,9 +161,9 @@ def _figures(folder: Path) -> Iterator[Product]:
     drawn = folder / DRAWN
     if not drawn.exists():
         return
-    wrong = _json(drawn)
+    wrong = _raised(read_object, drawn, stored.DRAWN)
     yield Product(drawn, "draw", wrong)
-    known = {} if wrong else read_json(drawn).get("files", {})
+    known = {} if wrong else read_object(drawn, stored.DRAWN)["files"]
     for name in sorted(known):
         yield _hashed(folder / name, "draw", known, [drawn, folder / name])
 
@@ -166,7 +172,7 @@ def _manifest(path: Path, results: Path) -> Product:
     """A list of blends is as written if anything that was made from it says so; it is made anew where it differs."""
     wanted = set()
     for meta in [*results.glob("checkpoints/*/meta.json"), *results.glob("predictions/*/key.json")]:
-        key = {} if _json(meta) else read_json(meta).get("key", {})
+        key = {} if _raised(read_object, meta, _KEYED) else read_object(meta, _KEYED).get("key", {})
         wanted.add(key.get("manifest" if path.stem == "test" else "manifest_sha256"))
     wanted.discard(None)
     found = sha256_file(path)
@@ -190,8 +196,8 @@ def _raised(check, *args) -> str:
     return ""
 
 
-def _json(path: Path) -> str:
-    return _raised(read_json, path)
+def _sealed(seal: Path) -> str:
+    return _raised(lambda path: integrity.sealed(path.parent), seal)
 
 
 def _has_seal(path: Path) -> bool:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from analysis import figures, tables
-from blendnet.files import read_json, sha256_file, sha256_of, write_json
+from blendnet import stored
+from blendnet.files import read_object, sha256_file, sha256_of, write_json
 from blendnet.keys import code_version
 from pipelines.sheet import Profile
 
@@ -58,7 +59,7 @@ def check(profile: Profile, results: Path) -> list[str]:
     """
     wanted = figures.drawable(read_tables(profile, results))
     folder = results / "figures"
-    note = read_json(folder / DRAWN) if (folder / DRAWN).exists() else {}
+    note = read_object(folder / DRAWN, stored.DRAWN) if (folder / DRAWN).exists() else {}
     files, rests_on = note.get("files", {}), _rests_on(results)
     changed = [f"{what} changed" for what, value in rests_on.items() if note.get(what) != value]
     changed = changed if note else [f"{DRAWN} is missing"]
@@ -82,7 +83,7 @@ def drawn(results: Path, name: str) -> bytes | None:
     note, path = results / "figures" / DRAWN, results / "figures" / f"{name}.png"
     if not (note.exists() and path.exists()):
         return None
-    found = read_json(note)
+    found = read_object(note, stored.DRAWN)
     fresh = all(found.get(what) == value for what, value in _rests_on(results).items())
     return path.read_bytes() if fresh and found.get("files", {}).get(path.name) == sha256_file(path) else None
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from blendnet import checkpoint, legacy
+from blendnet import checkpoint, legacy, stored
+from blendnet._kinds import unlike
 from blendnet.data.classes import CLASSES
 from blendnet.errors import BlendnetError, unknown
 from blendnet.files import sha256_file
@@ -61,7 +62,8 @@ def import_legacy(
     folder = results / "checkpoints" / run.id
     if (folder / checkpoint.META).exists() and not force:
         stands = checkpoint.load_meta(folder)
-        same = stands.get("origin", {}).get("sha256") == origin and stands["image_size"] == size
+        ours = not unlike(stands, stored.IMPORTED)
+        same = ours and stands["origin"]["sha256"] == origin and stands["image_size"] == size
         if same and stands["legacy_build"]["normalisation"] == normalisation:
             say(f"  reused: {folder} was imported from this file")
             return folder

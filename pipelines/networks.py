@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from blendnet import attention, checkpoint, models
+from blendnet import attention, checkpoint, models, stored
+from blendnet._kinds import must_be
 from blendnet.errors import BlendnetError, unknown
 from blendnet.files import sha256_file
 from blendnet.keys import difference
@@ -58,6 +59,8 @@ def imported(context: Context, run: Run, meta: dict[str, Any]) -> str:
     its classes or image size are not the sheet's. Its recipe is the original's."""
     from blendnet import legacy  # see ready
 
+    path = context.folder("checkpoints", run.id, checkpoint.META)
+    must_be(path, meta, stored.IMPORTED, "delete its folder and import the checkpoint again")
     return legacy.check(meta, run_id=run.id, classes=context.profile.classes, size=context.profile.size_of(run))
 
 

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from blendnet import stored
+from blendnet._kinds import unlike
 from blendnet.errors import BlendnetError
 from blendnet.files import read_json, write_json
 from blendnet.keys import difference
@@ -23,9 +25,10 @@ def read(results: Path) -> dict[str, Any] | None:
     path = results / PLAN
     if not path.exists():
         return None
-    found = read_json(path)
-    if not isinstance(found, dict) or not {"budget_s", "epochs", "sheet_recipe", "runs"} <= set(found):
-        raise BlendnetError(f"{path} is no plan; delete it, and plan again with --budget")
+    found: dict[str, Any] = read_json(path)
+    wrong = unlike(found, stored.PLAN) or ("it has no epoch" if found["epochs"] < 1 else "")
+    if wrong:
+        raise BlendnetError(f"{path} is no plan; delete it, and plan again with --budget ({wrong})")
     return found
 
 

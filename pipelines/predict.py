@@ -9,13 +9,13 @@ from tqdm import tqdm
 
 from analysis import predictions, tables
 from analysis.stats import accuracy, consistency, effects, psychometric
-from blendnet import integrity
+from blendnet import integrity, stored
 from blendnet.checkpoint import weights_sha256
 from blendnet.data import control
 from blendnet.data.decoding import sha256_pixels
 from blendnet.data.photoset import PhotoSet
 from blendnet.errors import BlendnetError
-from blendnet.files import read_json, sha256_of, write_json, write_text
+from blendnet.files import read_object, sha256_of, write_json, write_text
 from blendnet.keys import code_version, difference, stale
 from blendnet.models.cost import flops, parameters
 from blendnet.run import Run
@@ -65,10 +65,10 @@ def _predict_run(context: Context, run: Run, photos: PhotoSet, manifest: pd.Data
         return
     if differs:
         say(f"  computed anew: differs in {'; '.join(differs[:3])}")
+    device = context.torch_device()
     # Without its key a half-replaced prediction is no prediction.
     (folder / "key.json").unlink(missing_ok=True)
     n_parameters, n_flops = parameters(model), flops(model, size)
-    device = context.torch_device()
     model = model.to(device)
     with tqdm(total=len(manifest) + len(index), desc=f"  {run.id}", unit="image", disable=not context.progress,
               leave=False) as bar:  # fmt: skip
@@ -127,7 +127,8 @@ def gather(context: Context) -> None:
     runs = context.profile.trained_runs() + context.profile.untrained_runs()
     for run in runs:
         folder = context.folder("predictions", run.id)
-        info = read_json(folder / "key.json") if (folder / "key.json").exists() else {"key": {}}
+        note = folder / "key.json"
+        info = read_object(note, stored.PREDICTION) if note.exists() else {"key": {}}
         photos = photographs.load(context, context.profile.size_of(run))
         manifest = photographs.manifest(context, photos, "test")
         wanted = {

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from analysis import tables
-from blendnet import checkpoint
+from blendnet import checkpoint, stored
+from blendnet._kinds import must_be
 from blendnet.errors import BlendnetError
-from blendnet.files import read_json, sha256_file, write_json
+from blendnet.files import read_object, sha256_file, write_json
 from blendnet.keys import code_version
 from pipelines._anew import SURROUNDINGS
 from pipelines.context import Context
@@ -68,6 +69,7 @@ def _trained(context: Context) -> dict[str, Any]:
         if not checkpoint.is_finished(folder):
             continue
         meta = checkpoint.load_meta(folder)
+        must_be(folder / checkpoint.META, meta, stored.TOLD, "delete its folder and train the run again")
         # An imported checkpoint has no surroundings and no seconds of ours.
         about = meta.get("surroundings", {})
         found[run.id] = {
@@ -86,7 +88,7 @@ def _photographs(context: Context, trained: dict[str, Any]) -> dict[str, list[st
     for run in context.profile.trained_runs() + context.profile.untrained_runs():
         path = context.folder("predictions", run.id, "key.json")
         if path.exists():
-            found.setdefault(read_json(path)["key"]["photos"], set()).add(run.id)
+            found.setdefault(read_object(path, stored.PREDICTION)["key"]["photos"], set()).add(run.id)
     return {digest: sorted(runs) for digest, runs in sorted(found.items())}
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis import figures
 from analysis import report as page
 from blendnet import integrity
-from blendnet.files import read_json, write_text
+from blendnet.files import read_object, write_text
 from pipelines import plan
 from pipelines.draw import drawn, read_tables
 from pipelines.sheet import Profile
@@ -38,7 +38,7 @@ def report(profile: Profile, results: Path) -> None:
         for name in figures.drawable(tables)
     }
     provenance_file = results / "tables" / "provenance.json"
-    provenance = read_json(provenance_file) if provenance_file.exists() else {}
+    provenance = read_object(provenance_file, {}) if provenance_file.exists() else {}
     text = page.build(tables, pictures, settings(profile, results), provenance, f"blendnet: {profile.name}")
     write_text(results / "report.html", integrity.sealed_page(text))
     print(f"  {results / 'report.html'}", flush=True)

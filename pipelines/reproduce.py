@@ -15,12 +15,12 @@ from typing import Any
 import pandas as pd
 
 from analysis import tables
-from blendnet import checkpoint
+from blendnet import checkpoint, stored
 from blendnet.errors import BlendnetError, unknown
-from blendnet.files import read_json
+from blendnet.files import read_object
 from blendnet.keys import difference
 from blendnet.run import Recipe, Run
-from pipelines import dissect, extract, predict, recordings, score, train
+from pipelines import dissect, extract, predict, recordings, score, sheet_check, train
 from pipelines._anew import SURROUNDINGS, TOLERANCES, Verdict, compare, differing, rests, weights
 from pipelines.context import Context, duration, say
 from pipelines.sheet import Profile
@@ -73,7 +73,7 @@ def recorded(context: Context, run: Run) -> dict[str, Any]:
         names = ("weights_sha256", "recipe", "seconds", "processes", "surroundings", "key")
         return {name: meta[name] for name in names if name in meta}
     path = context.tables / "provenance.json"
-    found = read_json(path) if path.exists() else {}
+    found = read_object(path, stored.PROVENANCE) if path.exists() else {}
     entry = found.get("trained", {}).get(run.id, {})
     about = {name: entry[name] for name in SURROUNDINGS if entry.get(name) is not None}
     record = {name: entry[name] for name in entry if name in ("weights_sha256", "recipe", "seconds", "processes")}
@@ -193,6 +193,7 @@ def _recipe(context: Context, record: dict[str, Any]) -> Recipe:
         raise BlendnetError(
             f"the recorded recipe is not one of this version ({error}); check out its commit"
         ) from error
+    sheet_check.check(replace(context.profile, recipe=recipe))
     differs = difference(recipe.asdict(), context.profile.recipe.asdict())
     if differs:
         say(f"  trained by the recorded recipe, from which the sheet's differs in {'; '.join(differs[:3])}")

@@ -8,10 +8,10 @@ import numpy as np
 
 from analysis import tables
 from analysis.stats.layers import REGRESSIONS
-from blendnet import activations, assembly, models
+from blendnet import activations, assembly, models, stored
 from blendnet.data.brain.recording import Recording
 from blendnet.errors import BlendnetError
-from blendnet.files import read_json, write_json
+from blendnet.files import read_object, sha256_of, write_json
 from blendnet.keys import code_version, difference, imported, stale
 from blendnet.run import Run
 from pipelines import _brainscore_pca, extract, networks, provenance, recordings, scoring
@@ -122,15 +122,15 @@ def inputs(context: Context, run: Run | None, recording: Recording) -> tuple[Map
     if not activations.is_stored(folder):
         raise BlendnetError(f"{run.id} has no activations on {recording.stimuli.name}; {again}")
     stamp = _stamp(folder / activations.KEY)
-    stored = read_json(folder / activations.KEY)
-    if not isinstance(stored, dict) or not {"key", "sha256", "stimulus_id"} <= set(stored):
-        raise BlendnetError(f"{folder / activations.KEY} is no key of activations; {again}")
-    differs = difference(stored["key"], extract.key_of(context, run, recording.stimuli))
+    found = read_object(folder / activations.KEY, stored.ACTIVATIONS, again)
+    differs = difference(found["key"], extract.key_of(context, run, recording.stimuli))
     if differs:
         raise BlendnetError(f"the activations of {run.id} on {recording.stimuli.name} are old ({differs[0]}); {again}")
-    order = assembly.match(recording.stimuli.ids, stored["stimulus_id"])
+    if sha256_of(found["stimulus_id"]) != found["key"].get("stimulus_ids"):
+        raise BlendnetError(f"{folder / activations.KEY} lists other stimuli than its key is of; {again}")
+    order = assembly.match(recording.stimuli.ids, found["stimulus_id"])
     xs = Layers(folder, models.layers(run.network), order, stamp, again)
-    return xs, stored["sha256"], networks.weights(context, run)
+    return xs, found["sha256"], networks.weights(context, run)
 
 
 def code_of(metric: str) -> str:
@@ -211,18 +211,12 @@ def _belongs(context: Context, piece: dict[str, Any], names: set[str]) -> bool:
         return True
     design = recordings.planted_design(context)
     made_from = {f"{design.source}:{layer}" for layer in design.layers.values()}
-    return all(r["region"] in design.layers and r["planted_layer"] in made_from for r in piece["scores"])
+    return all(r.get("region") in design.layers and r.get("planted_layer") in made_from for r in piece["scores"])
 
 
 def read_piece(path: Path, *, judged: bool = True) -> dict[str, Any]:
     """A stored score; one that is none, or (if judged) whose scores are no numbers of a score's range, is one line."""
-    piece, again = read_json(path), "delete it and score again"
-    if not isinstance(piece, dict) or not isinstance(piece.get("key"), dict) or "recording_name" not in piece["key"]:
-        raise BlendnetError(f"{path} is no stored score; {again}")
-    for kind in ("scores", "layers"):
-        rows = piece.get(kind)
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise BlendnetError(f"{path} holds no rows of {kind}; {again}")
+    piece = read_object(path, stored.SCORES, "delete it and score again")
     if judged:
         _judge(path, piece)
     return piece

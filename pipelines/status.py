@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from blendnet import locks
+from blendnet._kinds import AMOUNT
 from blendnet.errors import BlendnetError
-from blendnet.files import read_json
+from blendnet.files import read_object
 from blendnet.training import budget as budgets
 from pipelines import _slurm, _units
 from pipelines.sheet import PROFILES, Profile
@@ -19,6 +20,7 @@ from pipelines.sheet import PROFILES, Profile
 STATES = ("done", "running", "queued", "failed", "not started")
 # 'running' and 'queued' in SLURM's words, as far as they are not plainly one of them.
 Queue = dict[str, tuple[str, str]]
+_TOOK = {"seconds?": (AMOUNT, None)}  # all that is read of a meta.json, whose module would load torch
 
 
 def status(profile: Profile, results: Path, *, as_json: bool = False) -> None:
@@ -37,7 +39,7 @@ def collect(profile: Profile, results: Path) -> dict[str, Any]:
     """
     if profile.name not in PROFILES:
         raise BlendnetError(f"profile {profile.name!r} is not in pipelines/sheet.py")
-    books = {verb: _book(results, verb) for verb in (*_units.VERBS, *_units.WHOLE)}
+    books = {verb: _units.read_book(results, verb) for verb in (*_units.VERBS, *_units.WHOLE)}
     submitted = any(books.values())
     queued = _slurm.queue() if submitted else {}
     verbs = {}
@@ -58,11 +60,6 @@ def collect(profile: Profile, results: Path) -> dict[str, Any]:
         "seconds_left": None if None in parts else sum(parts),
         "slurm": (queued is not None) if submitted else None,
     }  # fmt: skip
-
-
-def _book(results: Path, verb: str) -> dict[str, dict[str, str]]:
-    path = results / "jobs" / f"{verb}.json"
-    return read_json(path)["units"] if path.exists() else {}
 
 
 def _states(
@@ -137,8 +134,7 @@ def _took(results: Path, verb: str, run: str, note: dict[str, Any]) -> dict[str,
     """How long the unit took; a training that was no unit says it in its meta.json."""
     seconds = note.get("seconds") if note.get("status") == "done" else None
     if seconds is None and verb == "train":
-        meta = read_json(results / "checkpoints" / run / "meta.json")
-        seconds = meta.get("seconds") if isinstance(meta, dict) else None
+        seconds = read_object(results / "checkpoints" / run / "meta.json", _TOOK).get("seconds")
     return {"seconds": seconds} if seconds is not None else {}
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from blendnet.errors import BlendnetError
 from blendnet.files import read_json, write_json
-from pipelines import _attach, _slurm, resources, sheet
+from pipelines import _attach, _slurm, _units, resources, sheet
 from pipelines._follow import Pace
 from pipelines._job import Unit
 from pipelines.context import Context
@@ -86,7 +86,7 @@ def test_tasks_of_an_array_have_a_gpu_each(node_with_gpus, results, asked):
         assert about["CUDA_VISIBLE_DEVICES"] == about["SLURM_JOB_GPUS"]
         assert about["SLURM_GPUS_ON_NODE"] == "1"
         assert about["SLURMD_NODENAME"] == "n1"
-    units = read_json(_attach.book_path(results, "predict"))["units"]
+    units = read_json(_units.book_path(results, "predict"))["units"]
     for run in ("run1", "run2"):
         said = shown(units[run]["job"])
         assert "TresPerNode=gres:gpu:1" in said
@@ -98,7 +98,7 @@ def test_tasks_of_an_array_have_a_gpu_each(node_with_gpus, results, asked):
 def test_a_job_without_gpus_sees_none(node_with_gpus, results):
     submit(results, ("alone",), "gpus=0")
     assert read_json(results / "alone.json")["CUDA_VISIBLE_DEVICES"] is None
-    assert "TresPerNode" not in shown(read_json(_attach.book_path(results, "predict"))["units"]["alone"]["job"])
+    assert "TresPerNode" not in shown(read_json(_units.book_path(results, "predict"))["units"]["alone"]["job"])
 
 
 def test_a_gpu_that_slurm_gave_and_torch_does_not_see_is_no_run_on_the_cpu(node_with_gpus, results):
@@ -127,7 +127,7 @@ def test_what_no_node_has_is_one_line(node_with_gpus, results, asked, words):
     with pytest.raises(BlendnetError) as error:
         submit(results, ("run1",), "processes=1", *asked)
     one_line(error, "sbatch refused the jobs", *words)
-    assert not _attach.book_path(results, "predict").exists()
+    assert not _units.book_path(results, "predict").exists()
 
 
 def test_a_reason_to_wait_for_ever_comes_with_what_to_do(node_with_gpus):

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -93,3 +94,11 @@ def test_unknown_name_suggests_the_nearest():
     assert "did you mean 'resnet18'?" in str(error)
     assert "cornet_z" in str(error)
     assert "\n" not in str(error)
+
+
+def test_a_folder_is_no_file_to_write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in (tmp_path, Path("."), Path("..")):
+        with pytest.raises(BlendnetError, match="it is a folder; give the name of a file"):
+            write_text(path, "x")
+    assert list(tmp_path.iterdir()) == []

@@ -173,3 +173,26 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     file.write_text("")
     with pytest.raises(BlendnetError, match="is in the way; choose another folder"):
         Lock(file / "a.lock").acquire()
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", '"x"', "[" * 5000, '{"pid": "x"}', '{"word": 5}', '{"host": [1]}', '{"pid": -1}', "{", "\xff"]
+)
+def test_what_is_no_lock_of_ours_says_nothing_and_dies_by_its_age(tmp_path, content):
+    path = tmp_path / "a.lock"
+    path.write_text(content, encoding="latin-1")
+    assert locks.read(path) == {}
+    assert not locks.dead(path, {})
+    assert locks.owner(path) == "process ? on an unknown host"
+
+
+def test_a_process_number_that_none_can_have_is_of_a_dead_owner(tmp_path):
+    path = tmp_path / "a.lock"
+    path.write_text(json.dumps({"host": files.here(), "pid": 10**30}))
+    assert locks.dead(path, locks.read(path))
+
+
+def test_below_a_file_there_is_no_lock(tmp_path):
+    """Else `blendnet status --results README.md` would list every unit as running."""
+    (tmp_path / "README.md").write_text("no folder")
+    assert locks.read(tmp_path / "README.md" / "demo" / "locks" / "train-x.lock") is None

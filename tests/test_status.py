@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from blendnet.errors import BlendnetError
 from blendnet.files import write_json
 from blendnet.locks import Lock
 from pipelines import _slurm, _units, sheet, status
+from tests.conftest import one_line
 
 ROOT = Path(__file__).resolve().parent.parent
 PROFILE = replace(sheet.DEMO, seeds=(0, 1, 2))
@@ -149,3 +151,16 @@ def test_json_for_machines_and_no_torch(tmp_path):
     found = json.loads(done.stdout)
     assert set(found["verbs"]) == set(_units.VERBS)
     assert found["verbs"]["train"]["counts"]["not started"] == 4
+
+
+def test_a_damaged_note_is_as_good_as_none_and_damaged_jobs_are_one_line(results):
+    trained(results, TRAINED[0], 100)
+    for about in ({"seconds": "x"}, {"seconds": -1}, {"error": 5, "status": "failed"}, {"token": []}):
+        note(results, "train", TRAINED[0], **({"status": "done"} | about))
+        unit = status.collect(PROFILE, results)["verbs"]["train"]["units"][TRAINED[0]]
+        assert unit == {"state": "done", "seconds": 100}
+    for units in ([], {TRAINED[0]: 5}, {TRAINED[0]: {"job": "7_0"}}, None):
+        write_json(results / "jobs" / "train.json", {"units": units})
+        with pytest.raises(BlendnetError) as error:
+            status.collect(PROFILE, results)
+        one_line(error, "jobs/train.json is not as it was written", "look with squeue", "delete it")

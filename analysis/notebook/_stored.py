@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 
 from analysis.figures import _style as s
 from analysis.similarity import rsa
+from blendnet import stored as kinds
 from blendnet.errors import BlendnetError, unknown
-from blendnet.files import read_json
+from blendnet.files import read_object
 
 # A picture shows no more than this; the RDM of 2,500 stimuli would also be 50 MB.
 MOST_STIMULI = 400
@@ -27,7 +28,7 @@ def stored(results: Path | str, profile: str, scores: pd.DataFrame) -> pd.DataFr
     for path in sorted((Path(results) / profile / "activations").glob("*/*/key.json")):
         run, stimuli = path.parts[-3:-1]
         if not stimuli.endswith((".partial", "-source")):
-            info = read_json(path)
+            info = read_object(path, kinds.ACTIVATIONS)
             rows.append((run, stimuli, int(info["n_stimuli"]), tuple(info["key"]["layers"]),
                          (run, info["sha256"]) in keys))  # fmt: skip
     return pd.DataFrame(rows, columns=["run", "stimuli", "n_stimuli", "layers", "scored"])
@@ -54,7 +55,7 @@ def layer_rdm(results: Path | str, profile: str, run: str, stimuli: str, layer: 
     file that cannot be read.
     """
     folder = Path(results) / profile / "activations" / run / stimuli
-    info = read_json(folder / "key.json")
+    info = read_object(folder / "key.json", kinds.ACTIVATIONS)
     if layer not in info["key"]["layers"]:
         raise unknown("layer", layer, info["key"]["layers"])
     ids = info["stimulus_id"]

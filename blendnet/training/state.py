@@ -14,6 +14,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from blendnet import stored as kinds  # enters no number
+from blendnet._kinds import must_hold  # enters no number
 from blendnet.checkpoint import load_strictly, save_tensors
 from blendnet.errors import BlendnetError
 
@@ -78,6 +80,7 @@ def load(
     path = folder / STATE
     parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "best": {}, "optimizer": {}, "average": {}}
     tensors, about = _read(path)
+    must_hold(path, about["progress"], kinds.EPOCHS, kinds.BEGIN)  # enters no number
     progress = Progress(**json.loads(about["progress"]))
     for name, tensor in tensors.items():
         kind, rest = name.split("/", 1)
