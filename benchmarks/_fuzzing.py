@@ -18,7 +18,10 @@ import torch
 from analysis import predictions, tables
 from benchmarks._fuzzing_bytes import mutated
 from blendnet import assembly, checkpoint, legacy
+from blendnet.data import manifest as manifests
+from blendnet.data import photoset
 from blendnet.data.brain import cowley2023, henaff2021
+from blendnet.data.photos import Photo
 from blendnet.data.sources import blendeduibk, cifar10
 from blendnet.data.sources._image import decode
 from blendnet.errors import BlendnetError
@@ -86,7 +89,7 @@ def made() -> Iterator[list[Target]]:
     """All readers with a small valid file each, in a temporary folder."""
     folder = Path(tempfile.mkdtemp(prefix="blendnet-fuzz-"))
     try:
-        yield [*_tables(folder), *_weights(folder), *_brain(folder), *_photographs(folder)]
+        yield [*_tables(folder), _manifest(folder), *_weights(folder), *_brain(folder), *_photographs(folder)]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -118,6 +121,19 @@ def _tables(folder: Path) -> list[Target]:
         Target("study's CSV", home / "csv" / "reg" / "val.csv", lambda: blendeduibk.index(folder / "study")),
         Target("JSON", note, lambda: read_json(note)),
     ]
+
+
+def _manifest(folder: Path) -> Target:
+    rng = np.random.default_rng(0)
+    photos = [
+        Photo(f"made/{c}/{i}", c, "made", rng.integers(0, 255, (16, 16, 3), np.uint8).copy)
+        for c in ("cat", "dog")
+        for i in range(9)
+    ]
+    held = photoset.load(photos, image_size=16, classes=("cat", "dog"), progress=False, fractions=(0.34, 0.33, 0.33))
+    rows = manifests.manifest(held, "test", n_per_pair=2, alphas=(0.3, 0.5))
+    path = _put(folder / "manifest" / "test.csv", rows.to_csv(index=False, lineterminator="\n"))
+    return Target("manifest", path, lambda: manifests.load_manifest(path, held))
 
 
 def _weights(folder: Path) -> list[Target]:

@@ -1,6 +1,6 @@
 """What the user sees for every bad input of the catalogue (tests/bad_inputs.py), and long runs on changed bytes.
 
-python -m benchmarks.bad_input [--quick] [--changed 1000] [--out benchmarks/results/bad_input.md]
+python -m benchmarks.bad_input [--quick] [--changed 1000] [--guided SECONDS] [--out benchmarks/results/bad_input.md]
 python -m benchmarks.bad_input --fuzz SECONDS [--seed 0]
 """
 
@@ -19,12 +19,14 @@ if __name__ == "__main__":
     for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[_name] = "1"
 
+from benchmarks import _fuzzing_guided
 from benchmarks._fuzzing_cases import BRAINIO, cases, valid
 from benchmarks._fuzzing_child import LIMIT_BYTES, LIMIT_S, Count, run
 from blendnet.files import write_text
 from tests.bad_inputs import Bad, Seen, catalogue, see
 
 EACH = 3  # entries a category with --quick
+CHANGED = "## Changed files of strangers"
 
 
 def looked_at(entries: list[Bad]) -> list[tuple[Bad, Seen]]:
@@ -69,7 +71,7 @@ def page_of_changed(found: dict[str, Count], seed: int = 0) -> str:
     head = ("files", "changed", "refused in one line", "read, the same numbers", "read, others under another hash",
             "wrong numbers", "tracebacks", "crashes", "hangs", "slowest", "memory")  # fmt: skip
     rows = [
-        "## Changed files of strangers",
+        CHANGED,
         "",
         "A valid file of each kind is altered where its parser decides (fields of HDF5's and of zip's headers, "
         "whole objects and members, single opcodes of a pickle) or in any of its bytes, and read in a child "
@@ -90,6 +92,20 @@ def page_of_changed(found: dict[str, Count], seed: int = 0) -> str:
         rows.append(f"| {' | '.join(map(str, cells))} |")
     total, wrong = sum(c.n for c in found.values()), sum(len(c.bad) for c in found.values())
     return "\n".join([*rows, "", f"{total} changed files, {wrong} not as asked (seed {seed}).", ""])
+
+
+def guided(seconds: float, seed: int = 0) -> dict[str, _fuzzing_guided.Found]:
+    """What came of every reader under the engine, so long each."""
+    found = _fuzzing_guided.run(seconds, seed)
+    for name, f in found.items():
+        print(f"{name}: {f.n} executions, {f.points} points", *f.crashes, *f.findings, sep="\n  ", flush=True)
+    return found
+
+
+def standing(path: Path) -> dict[str, str]:
+    """The parts of a page that stands there already, by their heads; what is not measured anew stays."""
+    parts = path.read_text(encoding="utf-8").split("\n## ")[1:] if path.exists() else []
+    return {f"## {part.splitlines()[0]}": f"## {part.rstrip()}\n" for part in parts}
 
 
 def page(found: list[tuple[Bad, Seen]], seconds: float) -> str:
@@ -140,9 +156,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help=f"{EACH} inputs of each category")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/bad_input.md"))
-    parser.add_argument(
-        "--changed", type=int, default=1000, metavar="N", help="changed files for each reader of strangers' files"
-    )
+    parser.add_argument("--changed", type=int, default=1000, metavar="N",
+                        help="changed files for each reader of strangers' files (0: the counts that stand there stay)",
+                        )  # fmt: skip
+    parser.add_argument("--guided", type=float, metavar="SECONDS",
+                        help="so long for each reader under a coverage-guided engine (atheris); else those counts stay",
+                        )  # fmt: skip
     parser.add_argument("--fuzz", type=float, metavar="SECONDS", help="change bytes of valid files for so long instead")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(argv)
@@ -153,6 +172,9 @@ def main(argv: list[str] | None = None) -> int:
         n, kinds = sum(f[0] for f in found.values()), sum(len(f[2]) for f in found.values())
         print(f"{n} executions, {kinds} kinds of complaint")
         return 1 if kinds else 0
+    if options.guided and (missing := _fuzzing_guided.there()):
+        print(missing, file=sys.stderr)
+        return 1
     entries = catalogue()
     if options.quick:
         seen_of: Counter[str] = Counter()
@@ -167,14 +189,23 @@ def main(argv: list[str] | None = None) -> int:
     for entry, seen in wrong:
         print(f"NOT AS ASKED: {entry.category}: {entry.what}: {seen}", file=sys.stderr)
     seconds = time.perf_counter() - began
-    counts = changed(20 if options.quick else options.changed, options.seed)
+    n = min(options.changed, 20) if options.quick else options.changed
+    counts = changed(n, options.seed) if n else {}
+    led = guided(options.guided, options.seed) if options.guided else {}
     bad = sum(len(count.bad) for count in counts.values())
+    unasked = sum(len(f.crashes) + len(f.findings) for f in led.values())
     if not options.quick:
-        write_text(options.out, page(looked, seconds) + "\n" + page_of_changed(counts, options.seed))
+        old = standing(options.out)
+        parts = [
+            page(looked, seconds),
+            page_of_changed(counts, options.seed) if counts else old.get(CHANGED, ""),
+            _fuzzing_guided.page(led, options.guided, options.seed) if led else old.get(_fuzzing_guided.HEAD, ""),
+        ]
+        write_text(options.out, "\n".join(filter(None, parts)))
         print(f"wrote {options.out}")
     n = sum(count.n for count in counts.values())
     print(f"{len(looked) - len(wrong)} of {len(looked)} as asked, {n - bad} of {n} changed files")
-    return 1 if wrong or bad else 0
+    return 1 if wrong or bad or unasked else 0
 
 
 if __name__ == "__main__":

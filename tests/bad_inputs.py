@@ -33,7 +33,7 @@ from blendnet.training.recipes import recipe
 from pipelines import cli, sheet
 
 LIMIT_S = 60  # a stop for what hangs; no entry comes near it
-PARTS = ("command", "photographs", "lists", "tables", "recordings", "checkpoints", "legacy", "sheet")
+PARTS = ("command", "photographs", "lists", "tables", "recordings", "checkpoints", "legacy", "sheet", "notes")
 Call = list[str] | Callable[[], object]
 
 SMALL = replace(

@@ -21,6 +21,11 @@ MORE = (
     simple("an unknown recording", ["score", "--recording", "cowly2023"], "cowly2023", "did you mean 'cowley2023'"),
     simple("a made-up recording whose source is not trained", ["score", "--recording", "planted"], "train it first"),
     simple("a device that is none", ["train", "--device", "gpu"], "'gpu'", "use cpu"),
+    simple("a device that holds no numbers", ["train", "--device", "meta"], "'meta'", "use cpu"),
+    simple("planning on a device that holds no numbers", ["plan", "--budget", "30m", "--device", "meta"], "'meta'"),
+    simple("a learning rate on a device that holds no numbers", ["find-lr", "--device", "meta"], "'meta'"),
+    simple("a device of Apple's", ["train", "--device", "mps"], "'mps'", "use cpu"),
+    simple("a GPU of a negative number", ["train", "--device", "cuda:-1"], "'cuda:-1'", "use cpu"),
     simple("a GPU that is not there", ["train", "--device", "cuda:7"], "cuda:7", "--device"),
     simple("a budget without a unit", ["train", "--budget", "30"], "'30'", "30m"),
     simple("a budget of words", ["train", "--budget", "soon"], "'soon'", "30m"),
@@ -93,6 +98,40 @@ def no_region(room: Room) -> list[str]:
 def results_is_a_file(room: Room) -> list[str]:
     room.results.write_text("not a folder")
     return room.command("train")
+
+
+def into_a_file(verb: str, *words: str) -> Bad:
+    def make(room: Room) -> list[str]:
+        room.results.write_text("not a folder")
+        return room.command(verb, *words)
+
+    return Bad(C, f"{verb}: a results folder that is a file", make, ("results is a file", "--results"))
+
+
+MORE += (
+    *map(into_a_file, ("status", "doctor", "predict", "draw", "report", "correlate")),
+    into_a_file("data", "check"),
+    into_a_file("import-legacy", "blended.pth", "--training", "blended"),
+    Bad(C, "a bill of materials into a folder", lambda room: ["sbom", str(room.folder)], ("is a folder", "a file")),
+    Bad(C, "a bill of materials into this folder", lambda room: ["sbom", "."], ("is a folder", "a file")),
+)
+
+
+def on(device: str, *words: str) -> Bad:
+    def make(room: Room) -> list[str]:
+        room.finished()
+        return room.command(*words, "--force", "--device", device)
+
+    return Bad(C, f"{words[0]} on {device}", make, (f"'{device}'", "use cpu"))
+
+
+MORE += (on("mps", "predict"), on("meta", "extract"))
+
+
+@bad(C, "a results folder below a file", "README.md is a file", "--results")
+def results_below_a_file(room: Room) -> list[str]:
+    (room.folder / "README.md").write_text("not a folder")
+    return ["status", "--results", str(room.folder / "README.md" / "results")]
 
 
 @bad(C, "a data folder that is not there", "nowhere", "--data")

@@ -48,7 +48,7 @@ def test_the_catalogue_is_wide() -> None:
     counts = Counter(b.category for b in ENTRIES)
     assert set(counts) == {
         "command line", "photographs", "lists of images", "tables", "recordings", "checkpoints and activations",
-        "legacy checkpoints", "the sheet",
+        "legacy checkpoints", "the sheet", "notes of the program",
     }  # fmt: skip
     assert min(counts.values()) >= 8
     assert all(b.says for b in ENTRIES)

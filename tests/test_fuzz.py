@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from analysis import tables
 from benchmarks._fuzzing import Target, complaint, made, mutated
+from blendnet import assembly
 from blendnet.data import manifest as manifests
 from blendnet.data import photoset
 from blendnet.data.photos import Photo
@@ -55,7 +56,7 @@ def targets():
 
 
 NAMES = [
-    "table", "predictions", "study's CSV", "JSON", "safetensors", "checkpoint", "meta.json", "legacy zip",
+    "table", "predictions", "study's CSV", "JSON", "manifest", "safetensors", "checkpoint", "meta.json", "legacy zip",
     "legacy pickle", "assembly", "npy", "zip of JPEG", "HDF5", "CIFAR-10 pickle", "PNG", "JPEG", "WEBP", "TIFF", "BMP",
     "GIF", "PPM",
 ]  # fmt: skip
@@ -166,6 +167,95 @@ def blends(tmp_path_factory: pytest.TempPathFactory):
     )  # fmt: skip
     rows = manifests.manifest(held, "test", n_per_pair=2, alphas=(0.3, 0.5))
     return held, rows, tmp_path_factory.mktemp("manifest") / "test.csv"
+
+
+# ---------------------------------------------------------------- assemblies
+
+IDS = st.lists(st.text(max_size=6), max_size=5)
+NUMBERS = st.one_of(st.floats(-(2.0**90), 2.0**90, width=32), st.sampled_from([math.nan, math.inf, 1e300, -0.0]))
+
+
+@st.composite
+def parts(draw: st.DrawFn) -> tuple:
+    """What an assembly is made from; mostly it fits together."""
+    rows, columns = draw(IDS), draw(IDS)
+    shape = draw(st.sampled_from([(len(rows), len(columns))] * 6 + [(2, 3), (len(rows),)]))
+    values = draw(st.lists(NUMBERS, min_size=math.prod(shape), max_size=math.prod(shape)))
+    more = {name: draw(st.lists(st.text(max_size=4), min_size=len(columns), max_size=len(columns)))
+            for name in draw(st.lists(st.one_of(st.text(max_size=5), st.just("layer")), max_size=2))}  # fmt: skip
+    ids = {"neuroid_id": columns} if draw(st.integers(0, 9)) else {}
+    return np.array(values).reshape(shape), tuple(rows), more | ids, draw(st.text(max_size=4))
+
+
+@MANY
+@given(parts())
+def test_any_assembly_is_refused_or_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, of: tuple) -> None:
+    path = tmp_path_factory.getbasetemp() / "assembly.npz"
+    try:
+        made = assembly.make(*of)
+        assembly.save(made, path)
+    except BlendnetError as error:
+        one_line(error)
+        return
+    again = assembly.load(path)
+    assert again.identical(made)
+    assert again.dtype == made.dtype == np.float32
+    assert list(again["stimulus_id"].values) == list(of[1])  # no name is cut off or read as a number
+    for name, given_names in of[2].items():
+        assert list(again[name].values) == list(given_names)
+
+
+@MANY
+@given(IDS, IDS)
+def test_any_stimuli_are_matched_by_their_names_or_refused(wanted: list[str], found: list[str]) -> None:
+    try:
+        order = assembly.match(wanted, found)
+    except BlendnetError as error:
+        one_line(error)
+        assert set(wanted) != set(found) or len(set(found)) < len(found)
+        return
+    assert [found[i] for i in order] == wanted
+
+
+@FEW
+@given(st.permutations(["a", "b", "c\0", "c", ""]))
+def test_stimuli_in_any_order_are_matched(found: list[str]) -> None:
+    wanted = ["a", "b", "c\0", "c", ""]
+    assert [found[i] for i in assembly.match(wanted, found)] == wanted
+
+
+ARRAYS = {
+    "values": st.sampled_from([
+        np.ones((2, 3)), np.ones((2, 3), np.float32), np.ones(6), np.ones((3, 2)), np.ones((2, 3), complex),
+        np.array([[1, np.nan, 0]] * 2), np.array([["x"] * 3] * 2), np.ones((2, 3), "datetime64[s]"), np.zeros((2, 0)),
+    ]),
+    "name": st.sampled_from([np.array(""), np.array("x"), np.array(3), np.array(["a", "b"])]),
+    "presentation/stimulus_id": st.sampled_from([
+        np.array(["a", "b"]), np.array(["a", "a"]), np.array([1, 2]), np.array([b"a", b"b"]), np.array("a"),
+        np.array([["a", "b"]]), np.array(["a", "b", "c"]), np.array([0.5, np.nan]),
+    ]),
+    "neuroid/neuroid_id": st.sampled_from([np.array(["x", "y", "z"]), np.array([1, 2, 3]), np.array(["x"])]),
+    "nowhere/layer": st.sampled_from([np.array(["x", "y", "z"]), np.array(1)]),
+    "neuroid/stimulus_id": st.sampled_from([np.array(["x", "y", "z"])]),
+}  # fmt: skip
+
+
+@MANY
+@given(st.fixed_dictionaries({}, optional=ARRAYS))
+def test_an_archive_of_any_arrays_is_an_assembly_or_one_line(
+    tmp_path_factory: pytest.TempPathFactory, arrays: dict[str, np.ndarray]
+) -> None:
+    """Right checksums around wrong arrays, which changed bytes never get to."""
+    path = tmp_path_factory.getbasetemp() / "arrays.npz"
+    np.savez(path, **arrays)
+    try:
+        found = assembly.load(path)
+    except BlendnetError as error:
+        one_line(error)
+        return
+    assembly.check(found)
+    assert found["stimulus_id"].dims == ("presentation",)
+    assert assembly.match(list(found["stimulus_id"].values), ["a", "b"]).tolist() == [0, 1]
 
 
 # ---------------------------------------------------------------- words of the command line

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
-from benchmarks import _fuzzing_cases, _fuzzing_child, _fuzzing_pickle
+from benchmarks import _fuzzing, _fuzzing_cases, _fuzzing_child, _fuzzing_guided, _fuzzing_pickle, bad_input
 from benchmarks import _fuzzing_hdf5 as hdf5
 from benchmarks._fuzzing_child import Count
 from blendnet.data.brain import _strangers
@@ -173,3 +173,59 @@ def test_the_table_has_a_row_for_every_reader() -> None:
         n, refused, same, others, *bad = map(int, rows[name][1:9])
         assert bad == [0, 0, 0, 0]
         assert refused + same + others == n >= (50 if name == _fuzzing_cases.BRAINIO else 100), name
+
+
+# ---------------------------------------------------------------- the engine that is guided by coverage
+
+
+def test_what_the_engine_says_is_counted() -> None:
+    text = (
+        "#2\tINITED cov: 60 ft: 60 corp: 1/2b exec/s: 0 rss: 500Mb\n"
+        "#37\tNEW    cov: 66 ft: 90 corp: 4/40b lim: 4096 exec/s: 20 rss: 500Mb L: 12/20 MS: 1 Custom-\n"
+        "a line of a library\n"
+        "#812\tDONE   cov: 73 ft: 120 corp: 16/8Kb lim: 4096 exec/s: 100 rss: 501Mb\n"
+    )
+    found = _fuzzing_guided.counted(text)
+    assert (found.n, found.points, found.kept) == (812, 73, 16)
+    assert _fuzzing_guided.counted("Segmentation fault").n == 0
+
+
+def test_without_the_engine_there_is_one_line(monkeypatch, capsys, tmp_path: Path) -> None:
+    monkeypatch.setattr(_fuzzing_guided, "find_spec", lambda name: None)
+    assert bad_input.main(["--guided", "1", "--changed", "0", "--out", str(tmp_path / "x.md")]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "atheris is not installed: pip install" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_reader_that_is_guided_is_made() -> None:
+    with _fuzzing.made() as targets:
+        names = {target.name for target in targets}
+        assert set(_fuzzing_guided.READERS) <= names
+
+
+def test_the_engine_reads_on_to_its_end() -> None:
+    pytest.importorskip("atheris", reason="not a dependency: pip install --target DIR atheris, and PYTHONPATH=DIR")
+    found = _fuzzing_guided.run(3, names=["JSON"])["JSON"]
+    assert found.n > 10
+    assert found.crashes == found.findings == []
+
+
+def test_what_is_not_measured_anew_stays_in_the_page(tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    path.write_text("# Bad input\n\nrows\n\n## One\n\n| a |\n\n## Two\n\nb\n")
+    assert bad_input.standing(path) == {"## One": "## One\n\n| a |\n", "## Two": "## Two\n\nb\n"}
+    assert bad_input.standing(tmp_path / "none.md") == {}
+
+
+def test_the_page_has_a_row_for_every_guided_reader() -> None:
+    part = bad_input.standing(ROOT / "benchmarks" / "results" / "bad_input.md")[_fuzzing_guided.HEAD]
+    rows = [re.split(r" *\| *", line)[1:-1] for line in part.splitlines() if line.startswith("| ")][1:]
+    assert [row[0] for row in rows] == list(_fuzzing_guided.READERS)
+    for name, n, points, kept, crashes, findings in rows:
+        assert int(n) >= (10 if name == "HDF5" else 500)
+        assert int(points) > 0
+        assert int(kept) > 0
+        assert (crashes, findings) == ("0", "0")
+    assert f"{sum(int(row[1]) for row in rows)} executions, 0 not as asked" in part
