@@ -16,6 +16,7 @@ from analysis.similarity import pls
 from analysis.similarity._splits import shuffle_splits
 from analysis.stats.intervals import aggregate
 from blendnet import models
+from blendnet._kinds import unlike
 from blendnet.data.brain import _brainscore_images
 from blendnet.data.brain._brainscore import splits_of
 from blendnet.data.brain.recording import Recording, Stimuli
@@ -105,7 +106,8 @@ def _kept(context: Context, run: Run, recording: Recording, key: dict[str, Any])
 
 def _read(path: Path) -> dict[str, Any]:
     stored = read_json(path)
-    if not isinstance(stored, dict) or not {"key", "raw", "whole"} <= set(stored):
+    wrong = unlike(stored, {"key": dict, "raw": {str: (float, None)}})
+    if wrong or "whole" not in stored:
         raise BlendnetError(f"{path} holds no scores of layers; delete it and run blendnet brainscore-layers again")
     return stored
 
