@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis import figures
 from blendnet.files import read_json
 from blendnet.training.recipes import recipe
 from pipelines import sheet
@@ -31,12 +32,22 @@ SLOW_S = 4
 
 
 def tiny(epochs: int = EPOCHS) -> sheet.Profile:
-    """The demo profile cut to seconds: two seeds of one network at 32 px, two steps an epoch."""
+    """The demo profile cut to seconds: two seeds of one network at 32 px, two steps an epoch, one planted area."""
     return replace(
         sheet.DEMO, networks=("cornet_z",), attentions=("none",), seeds=(0, 1), image_size=32, n_per_class=16,
         recipe=recipe("modern", epochs=epochs, epoch_size=64, batch_size=32), val_per_pair=1, test_per_pair=1,
-        alphas=(0.5,), recordings=(), planted=None,
+        alphas=(0.5,), width=60, n_bootstrap=10, n_splits=2,
+        planted=sheet.Planted(source=RUNS[0], layers={"V1": "V1.output"}, n_stimuli=60, n_neuroids=8),
     )  # fmt: skip
+
+
+def small(patch: pytest.MonkeyPatch) -> None:
+    """What is no matter of the sheet cut to seconds, too: images to dissect with, and figures."""
+    from pipelines import dissect
+
+    for name in ("N_BLENDS", "N_TRAIN", "N_TEST"):
+        patch.setattr(dissect, name, 28)
+    patch.setattr(figures, "names", lambda: ["similarity_by_area"])
 
 
 def main(arguments: list[str]) -> int:
@@ -47,6 +58,7 @@ def main(arguments: list[str]) -> int:
     _job.END_S = 1  # a short training could end by itself in the time that SLURM's warning leaves
     epochs = int(os.environ.get("EPOCHS") or EPOCHS)
     sheet.PROFILES["demo"] = tiny(epochs)
+    small(pytest.MonkeyPatch())
     if arguments[0] == "--executor":
         verb, results, *slurm = arguments[1:]
         return submitting(verb, Path(results), *slurm, only=os.environ.get("ONLY", "*"), epochs=epochs)
@@ -80,7 +92,7 @@ def submitting(
     from pipelines.context import Context
 
     context = Context(profile=tiny(epochs), results=results / "demo", data=ROOT / "data", only=only, device="cpu",
-                      tracker="none", progress=False)  # fmt: skip
+                      tracker="none", progress=False, whole_chain=verb == "all")  # fmt: skip
     return executor.run(context, verb, executor="slurm", slurm=("cpus=1", "mem_gb=1", "minutes=5", *slurm),
                         own=own, program=PROGRAM, pace=Pace(look=0.1, ask=0.5, note=1.5))  # fmt: skip
 
@@ -91,6 +103,7 @@ def submit(
     """Exit status and output of submitting in this process, which has torch loaded; about: SLOW and DEAF."""
     out = io.StringIO()
     with redirect_stdout(out), chdir(ROOT), pytest.MonkeyPatch.context() as patch:
+        small(patch)
         for name, value in ({"EPOCHS": epochs} | about).items():
             patch.setenv(name, str(value))
         status = submitting(verb, results, *slurm, only=only, epochs=epochs, own=own)
@@ -114,8 +127,9 @@ def here(verb: str, results: Path, *arguments: str, epochs: int = EPOCHS) -> Non
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sheet.PROFILES, "demo", tiny(epochs))
+        small(patch)
         torch.set_num_threads(1)  # as in the jobs: sums over other parts differ in their last bits
-        tracker = ["--tracker", "none"] if verb == "train" else []
+        tracker = ["--tracker", "none"] if verb in ("train", "all") else []
         assert cli.main([verb, "--results", str(results), "--device", "cpu", *tracker, *arguments]) == 0
         torch.set_num_threads(threads)
 

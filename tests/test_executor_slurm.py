@@ -1,5 +1,5 @@
 """Units by a real SLURM (tests/slurm_cluster.py): requeued, preempted, at their time limit, cancelled, their submitter
-killed, failing, over two nodes; the tables are those of the program in one process."""
+killed, failing, over two nodes, the whole chain; the tables are those of the program in one process."""
 
 import json
 import re
@@ -80,8 +80,8 @@ def disturbed(tmp_path_factory, undisturbed):
     return results, found
 
 
-def same_results(one, two) -> None:
-    """Weights and all tables are equal, to the byte where no seconds are in them."""
+def same_results(one, two) -> set[str]:
+    """Weights and all tables are equal, to the byte where no seconds are in them; the tables' names."""
     for run in RUNS:
         metas = [checkpoint.load_meta(base / "demo" / "checkpoints" / run) for base in (one, two)]
         assert metas[0]["weights_sha256"] == metas[1]["weights_sha256"]
@@ -93,6 +93,7 @@ def same_results(one, two) -> None:
         assert tables[0] == tables[1], name
     training = [pd.read_csv(base / "demo" / "tables" / "training.csv") for base in (one, two)]
     pd.testing.assert_frame_equal(training[0].drop(columns=TIMES), training[1].drop(columns=TIMES), check_exact=True)
+    return names
 
 
 def test_tables_and_weights_are_those_of_an_undisturbed_run(undisturbed, disturbed):
@@ -133,6 +134,31 @@ def test_units_leave_the_table_to_the_command_and_run_as_one_array(disturbed):
     assert "--requeue" in script.read_text()
 
 
+def test_the_whole_chain_by_slurm_ends_with_the_tables_of_one_process(undisturbed, disturbed, tmp_path):
+    """`all`: what was trained and predicted is taken as it is, all other steps are done, by jobs where they are divided
+    into runs."""
+    one, two = tmp_path / "here", tmp_path / "slurm"
+    shutil.copytree(undisturbed, one)
+    shutil.copytree(disturbed[0], two)
+    here("all", one, "--only", "cornet_z-none-blended-*")
+    ended, out = submit("all", two, only="cornet_z-none-blended-*")
+    assert ended == 0, out
+    assert "[train] 2 units: 2 were done before, 0 to do" in out
+    for step in ("extract", "score", "dissect"):
+        made = jobs(two, step)
+        assert set(made) == set(RUNS)
+        for run in RUNS:
+            assert " JobState=COMPLETED " in slurm("scontrol", "show", "job", "-o", made[run])
+    names = same_results(one, two)
+    assert names >= {f"{name}.csv" for name in ("scores", "layers", "superposition", "decoding", "correlation")}
+    scores = pd.read_csv(two / "demo" / "tables" / "scores.csv")
+    assert set(scores["run"]) == set(RUNS)
+    assert set(scores["recording"]) == {"planted-V1"}
+    for results in (one, two):
+        assert (results / "demo" / "report.html").exists()
+        assert (results / "demo" / "figures" / "similarity_by_area.png").exists()
+
+
 def test_status_names_the_jobs_that_run(disturbed):
     _, found = disturbed
     assert found["status"]["slurm"] is True
@@ -162,7 +188,10 @@ def test_a_failing_unit_is_told_with_its_line_and_its_log(disturbed):
         weights.write_bytes(kept)
 
 
-def test_a_job_that_is_cancelled_is_told(nodes, tmp_path):
+def test_a_job_that_is_cancelled_is_told_and_goes_on_by_the_same_command(undisturbed, tmp_path):
+    for kind in ("checkpoints", "predictions"):  # the other run is done
+        shutil.copytree(undisturbed / "demo" / kind / RUNS[1], tmp_path / "demo" / kind / RUNS[1])
+
     def cancel():
         until(lambda: saved(tmp_path, RUNS[0]))
         slurm("scancel", jobs(tmp_path, "train")[RUNS[0]])
@@ -176,6 +205,16 @@ def test_a_job_that_is_cancelled_is_told(nodes, tmp_path):
     # It was told and gave its lock back.
     assert read_json(tmp_path / "demo" / "jobs" / f"train-{RUNS[0]}.json")["status"] == "stopped"
     assert not list((tmp_path / "demo" / "locks").glob("train-*.lock"))
+    assert not (tmp_path / "demo" / "checkpoints" / RUNS[0] / "meta.json").exists()
+
+    cancelled = jobs(tmp_path, "train")[RUNS[0]]
+    ended, out = submit("train", tmp_path, only=RUNS[0])
+    assert ended == 0, out
+    again = jobs(tmp_path, "train")[RUNS[0]]
+    assert again != cancelled
+    assert re.search(rf"resumed: {RUNS[0]} after epoch [1-9]", log(tmp_path, again))
+    here("predict", tmp_path, "--only", "cornet_z-none-blended-*")
+    same_results(undisturbed, tmp_path)
 
 
 def test_one_training_over_two_nodes(nodes, tmp_path):
