@@ -70,7 +70,7 @@ ANY = st.recursive(
     max_leaves=12,
 )  # fmt: skip
 COMMON = settings(
-    deadline=None, derandomize=True, database=None, max_examples=10,
+    deadline=None, derandomize=True, database=None, max_examples=6,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 
@@ -150,7 +150,7 @@ def test_any_json_in_the_place_of_a_file(whole: Path, tmp_path: Path, name: str,
 def test_any_json_in_the_place_of_a_file_that_much_is_made_from(
     whole: Path, tmp_path: Path, name: str, verb: str
 ) -> None:
-    @settings(COMMON, max_examples=2)
+    @settings(COMMON, max_examples=1)
     @given(ANY)
     def ask(value: Any) -> None:
         judge(whole, tmp_path / "room", name, verb, value)
@@ -185,7 +185,7 @@ def test_one_part_of_a_file_is_something_else(whole: Path, tmp_path: Path, name:
     right = read_json(whole / "demo" / name)
     all_places = sorted(places(right), key=str)
 
-    @settings(COMMON, max_examples=10 if verb in QUICK.get(name, ()) else 2)
+    @settings(COMMON, max_examples=6 if verb in QUICK.get(name, ()) else 1)
     @given(st.sampled_from(all_places), ANY, st.booleans())
     def ask(at: tuple, new: Any, gone: bool) -> None:
         judge(whole, tmp_path / "room", name, verb, changed(right, at, new, gone=gone), other=True)
