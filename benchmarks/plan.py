@@ -26,7 +26,7 @@ RESULTS = Path("results/photos")
 MEASURED = Path("benchmarks/results/plan.md")
 # Bytes of a stored score: those of its rows, one a layer and about six together beside them, and of its samples, by
 # benchmarks/results/scaling.md ("MB written" by layers and by networks); of a row of predictions and of one of what
-# `dissect` writes, rounded up from files of the demo.
+# `dissect` writes: estimates, nobody measured them.
 ROW_BYTES, SAMPLE_BYTES, PREDICTION_BYTES = 500, 10, 300
 # Alphas, readouts and lesions give about so many rows a layer; attention maps come to it in one seed of each kind.
 INSIDE_ROWS, MAPS_BYTES = 30, 2e6
