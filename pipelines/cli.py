@@ -349,7 +349,9 @@ def _is_no_file(folder: Path, results: Path) -> None:
     """Raise where a part of the path of the results is a file: nothing is stored there, and nothing can be."""
     there = next((path for path in (folder, *folder.parents) if path.exists()), None)
     if there is not None and not there.is_dir():
-        raise BlendnetError(f"--results {results}: {there} is a file, not a folder; give one, which is made where there is none")
+        raise BlendnetError(
+            f"--results {results}: {there} is a file, not a folder; give one, which is made where there is none"
+        )
 
 
 def _check_options(arguments: argparse.Namespace) -> None:
