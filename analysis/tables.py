@@ -116,7 +116,7 @@ def write(df: pd.DataFrame, path: Path | str, name: str | None = None) -> None:
     """Check and write a table atomically; the same values give the same bytes, whatever the order of the
     rows."""
     path = Path(path)
-    integrity.sealed(path.parent)  # which it is entered into: raises before anything is written  # enters no number
+    integrity.sealed(path.parent)  # which it is entered into: raises before anything is written
     write_text(path, to_csv(df, name or path.stem))
     integrity.note(path)  # for blendnet doctor
 

@@ -31,7 +31,7 @@ from benchmarks._similarity_side import held
 from blendnet import activations, integrity, models
 from blendnet.data.brain import planted
 from blendnet.data.brain.recording import Recording, Stimuli
-from blendnet.files import read_json, write_json, write_text
+from blendnet.files import read_json, sha256_of, write_json, write_text
 from pipelines import (
     correlate,
     dissect,
@@ -115,7 +115,7 @@ def scoring(folder: Path, p: dict[str, int], metric: str) -> Callable[[], Any]:
     # The layers and weights of an invented network; everything else is the chain's own.
     models.layers = lambda _network: names  # type: ignore[assignment]
     networks.weights = lambda _context, _run: "0" * 64  # type: ignore[assignment]
-    extract.key_of = lambda *_: {"planted": True}
+    extract.key_of = lambda *_: _key(recording.stimuli.ids, names)
     runs = context.profile.trained_runs()
     for run in runs:
         _plant_activations(extract.folder(context, run, recording.stimuli), recording.stimuli.ids, names, run.seed)
@@ -127,6 +127,10 @@ def scoring(folder: Path, p: dict[str, int], metric: str) -> Callable[[], Any]:
     return all_runs
 
 
+def _key(ids: tuple[str, ...], names: tuple[str, ...]) -> dict[str, Any]:
+    return {"planted": True, "layers": list(names), "stimulus_ids": sha256_of(list(ids))}
+
+
 def _plant_activations(folder: Path, ids: tuple[str, ...], names: tuple[str, ...], seed: int) -> None:
     rng = np.random.default_rng(seed)
     spectrum = np.arange(1, WIDTH + 1, dtype=np.float32) ** -0.5  # variances 1/k
@@ -135,7 +139,8 @@ def _plant_activations(folder: Path, ids: tuple[str, ...], names: tuple[str, ...
         values = rng.standard_normal((len(ids), WIDTH), dtype=np.float32) * spectrum
         np.save(folder / f"{name}.npy", values)
     integrity.seal(folder)
-    write_json(folder / activations.KEY, {"key": {"planted": True}, "sha256": f"{seed:064d}", "stimulus_id": list(ids)})
+    about = {"key": _key(ids, names), "sha256": f"{seed:064d}", "n_stimuli": len(ids), "stimulus_id": list(ids)}
+    write_json(folder / activations.KEY, about)
 
 
 def gathering(folder: Path, p: dict[str, int]) -> Callable[[], Any]:
@@ -209,7 +214,8 @@ def twins(folder: Path, n: int) -> dict[str, pd.DataFrame]:
         kept = {k: row[k] for k in ("run", "kind", "recording", "region", "metric", "activations_key",
                                     "recording_sha256", "code_version", "score")}  # fmt: skip
         samples = (row["score"] + 0.02 * rng.standard_normal(BOOTSTRAP)).tolist()
-        write_json(folder / "scores" / row["run"] / name, {"key": {}, "scores": [kept], "samples": samples})
+        piece = {"key": {"recording_name": row["recording"]}, "scores": [kept], "layers": [], "samples": samples}
+        write_json(folder / "scores" / row["run"] / name, piece)
     return made
 
 

@@ -111,7 +111,7 @@ def test_two_threads_stay_within_the_stated_tolerances(anew):
     said = verdicts(anew["2"])
     assert {k: v for k, v in said.items() if not v.startswith(("identical", "within tolerance"))} == {}
     assert "threads: 1 -> 2 (OMP_NUM_THREADS=1 gives the recorded)" in anew["2"]
-    for kind in ("accuracy", "decoding", "training"):
+    for kind in ("accuracy", "decoding"):  # losses may differ in their last digit, as they do on an Intel Xeon
         assert said[kind].startswith("identical"), said[kind]
 
 

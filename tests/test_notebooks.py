@@ -224,6 +224,7 @@ def test_a_wrong_layer_or_a_lost_file_is_one_line(results, tmp_path):
         nb.layer_rdm(results, "made", RUNS[0], STIMULI, "layer9")
     folder = tmp_path / "p" / "activations" / "r" / "s"
     folder.mkdir(parents=True)
-    (folder / "key.json").write_text(json.dumps({"key": {"layers": ["a"]}, "stimulus_id": ["x", "y", "z"]}))
+    about = {"key": {"layers": ["a"]}, "sha256": "0" * 64, "n_stimuli": 3, "stimulus_id": ["x", "y", "z"]}
+    (folder / "key.json").write_text(json.dumps(about))
     with pytest.raises(BlendnetError, match=r"a\.npy cannot be read"):
         nb.layer_rdm(tmp_path, "p", "r", "s", "a")

@@ -16,7 +16,7 @@ from benchmarks import _scaling_side as side
 from benchmarks import scaling
 from blendnet import activations, models
 from blendnet.errors import BlendnetError
-from blendnet.files import read_json, write_json
+from blendnet.files import read_json, sha256_of, write_json
 from blendnet.projection import sparse_projection
 from pipelines import dissect, extract, networks, placing, recordings, score, scoring
 from pipelines.context import Context
@@ -199,12 +199,14 @@ def test_memory_of_scoring_does_not_grow_with_layers(tmp_path, own):
     assert peaks[24] - peaks[3] < 5 * layer  # of the 21 more; rows of tables, names and seals are a few kB a layer
 
 
-def test_layers_read_one_by_one_are_those_stored_in_the_recordings_order(tmp_path, own):
+def test_layers_read_one_by_one_are_those_stored_in_the_recordings_order(tmp_path, own, monkeypatch):
     context, run, recording = planted_run(tmp_path, 3)
     folder = extract.folder(context, run, recording.stimuli)
     key = read_json(folder / activations.KEY)
     order = np.random.default_rng(0).permutation(80)
     key["stimulus_id"] = [key["stimulus_id"][i] for i in order]
+    key["key"]["stimulus_ids"] = sha256_of(key["stimulus_id"])
+    monkeypatch.setattr(extract, "key_of", lambda *_: key["key"])
     write_json(folder / activations.KEY, key)
     xs, _, _ = score.inputs(context, run, recording)
     assert list(xs) == ["layer0", "layer1", "layer2"]

@@ -285,11 +285,13 @@ def test_predictions_are_used_only_where_accuracy_rests_on_them(tmp_path, accura
 
 
 def piece_of(row, samples, **key):
-    own = {"metric": row["metric"], "seed": 1, "n_bootstrap": len(samples), "activations": row["activations_key"]}
+    own = {"metric": row["metric"], "seed": 1, "n_bootstrap": len(samples), "activations": row["activations_key"],
+           "recording_name": row["recording"]}  # fmt: skip
     names = ("run", "kind", "recording", "region", "metric", "score", "activations_key", "recording_sha256",
              "code_version")  # fmt: skip
     chance = {name: row[name] for name in names} | {"kind": "shuffled", "score": 0.0}
-    return {"key": own | key, "scores": [chance, {name: row[name] for name in names}], "samples": samples}
+    return {"key": own | key, "scores": [chance, {name: row[name] for name in names}], "layers": [],
+            "samples": samples}  # fmt: skip
 
 
 def test_samples_are_used_only_where_scores_rest_on_them(tmp_path, scores, capsys):

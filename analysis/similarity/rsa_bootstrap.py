@@ -24,7 +24,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from analysis.similarity import rsa
-from blendnet._openmp import unusual_threads  # enters no number
+from blendnet._openmp import unusual_threads
 from blendnet.errors import BlendnetError
 
 WAYS = ("both", "subjects", "stimuli")
@@ -200,7 +200,7 @@ def _ceiling(pooled: Callable[[np.ndarray], np.ndarray], counts: np.ndarray) -> 
 
 def _in_threads(n: int, threads: int | None, work: Callable[[list[int]], None]) -> None:
     """work(numbers) over all resamples, in as many threads as asked for; numpy's inner loops run side by side."""
-    threads = threads or unusual_threads()  # enters no number
+    threads = threads or unusual_threads()
     threads = threads or int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
     parts = [list(range(s, min(n, s + 32))) for s in range(0, n, 32)]
     with ThreadPoolExecutor(threads) as pool:

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from blendnet import stored as kinds  # enters no number
-from blendnet._kinds import must_be  # enters no number
+from blendnet import stored as kinds
+from blendnet._kinds import must_be
 from blendnet.errors import BlendnetError, unknown
 from blendnet.files import make_folder, read_json, write_json
 
@@ -184,9 +184,11 @@ def _mlflow(folder: Path, run_id: str, config: dict[str, Any], step: int) -> tup
 
 def _stored(path: Path, step: int) -> dict[str, Any] | None:
     """What an earlier process wrote about the run that now goes on; None where a new run begins."""
-    if step > 0 and path.exists():  # enters no number
-        must_be(path, read_json(path), kinds.TRACKED[path.name])  # enters no number
-    return read_json(path) if step > 0 and path.exists() else None
+    if step <= 0 or not path.exists():
+        return None
+    found = read_json(path)
+    must_be(path, found, kinds.TRACKED[path.name])
+    return found
 
 
 def _flat(config: dict[str, Any]) -> dict[str, Any]:
