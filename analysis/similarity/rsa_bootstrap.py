@@ -15,7 +15,6 @@ single resampled RDM:
 - A pooled RDM of subjects (for the ceiling) is a sum of such whole numbers; its own ranks come from a sort by digits.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -24,7 +23,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from analysis.similarity import rsa
-from blendnet._openmp import unusual_threads
+from blendnet import _openmp
 from blendnet.errors import BlendnetError
 
 WAYS = ("both", "subjects", "stimuli")
@@ -200,10 +199,8 @@ def _ceiling(pooled: Callable[[np.ndarray], np.ndarray], counts: np.ndarray) -> 
 
 def _in_threads(n: int, threads: int | None, work: Callable[[list[int]], None]) -> None:
     """work(numbers) over all resamples, in as many threads as asked for; numpy's inner loops run side by side."""
-    threads = threads or unusual_threads()
-    threads = threads or int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
     parts = [list(range(s, min(n, s + 32))) for s in range(0, n, 32)]
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads or _openmp.threads()) as pool:
         for _ in pool.map(work, parts):
             pass
 
