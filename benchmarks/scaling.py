@@ -25,7 +25,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from benchmarks import plan
-from benchmarks.similarity import processor
+from benchmarks.similarity import commit, processor
 from blendnet.files import read_json, write_text
 
 FACTORS = (1, 3, 10, 30, 100)
@@ -129,7 +129,7 @@ def table(points: list[dict[str, Any]], factors: tuple[int, ...], quick: bool, l
             f"{BASE['stimuli']} stimuli, {BASE['neuroids']} neuroids, 100 columns a layer, 5 splits, 50 resamples; one "
             f"thread, each point in a process of its own, planted data. {processor()}, load "
             f"{os.getloadavg()[1]:.1f} on {os.cpu_count()} cores at the end. Python {platform.python_version()}, "
-            f"numpy {version('numpy')}, torch {version('torch')}. Made by `python -m benchmarks.scaling`.",
+            f"numpy {version('numpy')}, torch {version('torch')}, {commit()}. Made by `python -m benchmarks.scaling`.",
             "",
         ]
     )  # fmt: skip

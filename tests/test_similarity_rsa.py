@@ -1,5 +1,6 @@
 """RSA against rsatoolbox and against loops; the ceiling on the real RDMs."""
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -175,3 +176,61 @@ def test_responses_in_the_form_of_the_other_metrics(distance, as_tensors):
     assert rsa.score_responses(*given, distance=distance) == pytest.approx(np.array([[expected(np.arange(30))]]))
     with pytest.raises(BlendnetError, match="29 in the responses"):
         rsa.score_responses(x, y[:29])
+
+
+@pytest.mark.parametrize("method", rsa.METHODS)
+@pytest.mark.parametrize("distance", rsa.DISTANCES)
+def test_responses_by_every_method_equal_compare_in_numpy_and_torch(method, distance):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(40, 9)), np.round(rng.normal(size=(40, 6)), 1)
+    y[:, :4] += x[:, :4]
+    splits = shuffle_splits(40, n_splits=3, test_size=0.3)
+    options = dict(method=method, distance=distance)
+    slow = [
+        [float(rsa.compare(*(rsa.rdm(side[test], distance=distance) for side in (x, y)), method))] for _, test in splits
+    ]
+    assert np.abs(rsa.score_responses(x, y, splits, **options) - slow).max() < 1e-12
+    tensors = torch.from_numpy(x), torch.from_numpy(y)
+    assert np.abs(rsa.score_responses(*tensors, splits, **options) - slow).max() < 1e-12
+    same = np.eye(40)  # all pairs are equally far apart
+    assert np.isnan(rsa.score_responses(same, y, method=method, distance="euclidean")).all() == (
+        method in ("spearman", "pearson", "whitened")
+    )
+    found = rsa.rdm(tensors[0], distance=distance)
+    assert isinstance(found, torch.Tensor)
+    assert np.abs(found.numpy() - rsa.rdm(x, distance=distance)).max() < 1e-14
+
+
+@pytest.mark.parametrize("distance", rsa.DISTANCES)
+@pytest.mark.parametrize("max_bytes", [1, 32 * 50 * 7, 32 * 50 * 23])
+def test_rdm_in_tiles_is_the_same(distance, max_bytes):
+    """Tiles of 1, 7 and 23 stimuli and features, of which 50 and 61 are no multiple."""
+    x = np.random.default_rng(4).normal(size=(50, 61)) + 3.0
+    whole, tiled = rsa.rdm(x, distance=distance), rsa.rdm(x, distance=distance, max_bytes=max_bytes)
+    assert (
+        np.abs(
+            whole
+            - pdist(x, {"correlation": "correlation", "euclidean": "sqeuclidean"}[distance])
+            / (1 if distance == "correlation" else 61)
+        ).max()
+        < 1e-12
+    )
+    assert np.abs(whole - tiled).max() < 1e-13
+
+
+@pytest.mark.parametrize("method", rsa.METHODS)
+def test_responses_hold_no_more_than_max_bytes(method):
+    n = 1200
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(n, 3000)).astype(np.float32), rng.normal(size=(n, 20))
+    bound = (60 if method.startswith("whitened") else 32) * n * n
+    tracemalloc.start()
+    try:
+        rsa.score_responses(x, y, method=method, max_bytes=bound)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < bound
+    with pytest.raises(BlendnetError, match=f"max_bytes {bound - 1} is too little for all pairs of 1200 stimuli"):
+        rsa.score_responses(x, y, method=method, max_bytes=bound - 1)

@@ -1,4 +1,4 @@
-"""The Spearman bootstrap of rsa_bootstrap on a PyTorch device, many resamples at a time; the same numbers."""
+"""RSA on a PyTorch device, the same numbers: RDMs as points, and the Spearman bootstrap, many resamples at a time."""
 
 import numpy as np
 import torch
@@ -50,6 +50,32 @@ def spearman(
     few = (times > 0).sum(axis=1) < 3
     samples[few], found[few] = np.nan, np.nan
     return samples, found
+
+
+def point(values: Tensor, method: str) -> Tensor:
+    """An RDM (n_pairs,) without missing pairs as a vector of unit length, as rsa._points; NaN where it is constant."""
+    if method == "spearman":
+        _, begin, end = _sort(values)
+        points = 0.5 * (begin + end + 1).double()
+    elif method in ("whitened", "whitened_cosine"):
+        points = _whitened(values - values.mean() if method == "whitened" else values)
+    else:
+        points = values
+    if method in ("spearman", "pearson"):
+        points = points - points.mean()
+    length = (points * points).sum().sqrt()
+    flat = length <= 1e-12 * values.abs().max() * len(values) ** 0.5
+    return points / torch.where(flat, torch.nan, length)
+
+
+def _whitened(values: Tensor) -> Tensor:
+    """rsa._whitened of all pairs: their row effects are a row's sum less half of the mean, over n / 2."""
+    n = round((1 + (1 + 8 * len(values)) ** 0.5) / 2)
+    i, j = torch.triu_indices(n, n, 1, device=values.device)
+    g = -0.5 * values
+    sums = torch.zeros(n, dtype=g.dtype, device=g.device).index_add_(0, i, g).index_add_(0, j, g)
+    effect = (sums - 0.5 * sums.mean()) / (0.5 * n)
+    return torch.cat([2.0**0.5 * (g - 0.5 * (effect[i] + effect[j])), -effect])
 
 
 def _sort(row: Tensor) -> tuple[Tensor, Tensor, Tensor]:

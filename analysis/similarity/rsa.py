@@ -6,62 +6,41 @@ comparison. Values are those of rsatoolbox 0.2.0. An RDM is the vector of its up
 n_pairs = n_stimuli * (n_stimuli - 1) / 2 numbers; NaN marks a pair that is left out.
 """
 
+from types import ModuleType
+
 import numpy as np
 
-from analysis.similarity._backend import Array, checked, double, host
+from analysis.similarity._backend import Array, blocks, checked, host, together
+from analysis.similarity._rdm import DISTANCES as DISTANCES
+from analysis.similarity._rdm import dissimilarities
 from analysis.similarity._splits import Splits
 from blendnet.errors import BlendnetError, unknown
 
 # Name here -> name in rsatoolbox: spearman, corr, cosine, corr_cov, cosine_cov.
 METHODS = ("spearman", "pearson", "cosine", "whitened", "whitened_cosine")
-DISTANCES = ("correlation", "euclidean")
+# Bytes for each of n^2: two RDMs, and while one is ranked its order, its sorted values and its ranks; or while one is
+# whitened its row effects by pair.
+_BYTES = {"spearman": 32, "pearson": 32, "cosine": 32, "whitened": 60, "whitened_cosine": 60}
 
 
-def rdm(x: np.ndarray, *, distance: str = "correlation") -> np.ndarray:
-    """Dissimilarity of every pair of stimuli; float64 (n_pairs,).
+def rdm(x: Array, *, distance: str = "correlation", max_bytes: int = 2**32) -> Array:
+    """Dissimilarity of every pair of stimuli; float64 (n_pairs,), a tensor on the device of x where x is one.
 
     x: patterns (n_stimuli, n_features); distance: 'correlation' (1 - Pearson r of two patterns) or
-    'euclidean' (mean squared difference over features, as rsatoolbox). Raises BlendnetError for NaN, for
-    fewer than 3 stimuli and, with 'correlation', for a pattern without variation (its correlation does not
-    exist).
+    'euclidean' (mean squared difference over features, as rsatoolbox). max_bytes: bound on the working memory
+    beside x and the RDM. Raises BlendnetError for NaN, for fewer than 3 stimuli and, with 'correlation', for a
+    pattern without variation (its correlation does not exist).
     """
-    if distance not in DISTANCES:
-        raise unknown("distance", distance, DISTANCES)
-    x = np.asarray(x, dtype=np.float64)
+    xp, (x,) = together(x)
     if x.ndim != 2 or len(x) < 3 or x.shape[1] == 0:
-        raise BlendnetError(f"patterns of shape {x.shape} make no RDM; (n_stimuli >= 3, n_features) are needed")
-    if not np.isfinite(x).all():
-        stimulus, feature = np.argwhere(~np.isfinite(x))[0]
-        raise BlendnetError(f"feature {feature} is {x[stimulus, feature]} at stimulus {stimulus}; leave it out")
-    if distance == "euclidean":
-        x = x - x.mean(axis=0)
-        squares = (x * x).sum(axis=1)
-        products = x @ x.T
-        products *= -2.0
-        products += squares[:, None] + squares[None, :]
-        return np.maximum(upper(products), 0.0) / x.shape[1]
-    size = np.abs(x).max(axis=1)
-    x = x - x.mean(axis=1, keepdims=True)
-    norms = np.sqrt((x * x).sum(axis=1))
-    flat = np.flatnonzero(norms <= 1e-12 * size * np.sqrt(x.shape[1]))
-    if len(flat):
-        raise BlendnetError(
-            f"the pattern of stimulus {flat[0]} is the same number in every feature ({len(flat)} such stimuli); "
-            "correlation distance does not exist there: leave the layer out or use distance 'euclidean'"
-        )
-    x /= norms[:, None]
-    found = upper(x @ x.T)
-    return np.subtract(1.0, found, out=found)
-
-
-def upper(full: np.ndarray) -> np.ndarray:
-    """(n_stimuli, n_stimuli) -> (n_pairs,): the upper triangle, without the two index arrays of its length."""
-    n = len(full)
-    out, start = np.empty(n * (n - 1) // 2), 0
-    for i in range(n - 1):
-        out[start : start + n - 1 - i] = full[i, i + 1 :]
-        start += n - 1 - i
-    return out
+        raise BlendnetError(f"patterns of shape {tuple(x.shape)} make no RDM; (n_stimuli >= 3, n_features) are needed")
+    for columns in blocks(x.shape[1], 4096):
+        finite = host(xp.isfinite(x[:, columns]))
+        if not finite.all():
+            stimulus, feature = np.argwhere(~finite)[0]
+            value = float(x[stimulus, columns.start + feature])
+            raise BlendnetError(f"feature {columns.start + feature} is {value} at stimulus {stimulus}; leave it out")
+    return dissimilarities(xp, x, None, distance=distance, max_bytes=max_bytes)
 
 
 def n_stimuli(rdms: np.ndarray) -> int:
@@ -150,17 +129,45 @@ def score_responses(
     *,
     method: str = "spearman",
     distance: str = "correlation",
+    max_bytes: int = 2**32,
 ) -> np.ndarray:
     """Similarity of the RDM of x (n_stimuli, n_features) with that of responses y (n_stimuli, n_neuroids).
 
     In the form of the other metrics: splits None: over all stimuli, float64 (1, 1); with splits: over the test stimuli
-    of each, (n_splits, 1); nothing is fitted, the training stimuli are not used. Torch tensors are brought to numpy.
-    Raises BlendnetError as `rdm`, for fewer than 3 (test) stimuli and unequal numbers of stimuli.
+    of each, (n_splits, 1); nothing is fitted, the training stimuli are not used. Torch tensors stay on their device.
+    max_bytes: bound on the working memory beside x and y. All pairs are ranked together, so that n stimuli take at
+    least 32 n^2 bytes (60 n^2 where they are whitened). Raises BlendnetError where max_bytes is less, as `rdm`, for
+    fewer than 3 (test) stimuli and unequal numbers of stimuli.
     """
-    _, x, y = checked(x, y, splits, n_train=0, n_test=3)
-    model, brain = rdm(host(double(x)), distance=distance), rdm(host(y), distance=distance)
-    tests = [np.arange(len(y))] if splits is None else [np.asarray(test) for _, test in splits]
-    return np.array([[float(compare(subset(model, test), subset(brain, test), method))] for test in tests])
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+    xp, x, y = checked(x, y, splits, n_train=0, n_test=3)
+    tests = [None] if splits is None else [np.asarray(test) for _, test in splits]
+    n = max(len(x) if test is None else len(test) for test in tests)
+    needed = _BYTES[method] * n * n
+    if max_bytes < needed:
+        raise BlendnetError(
+            f"max_bytes {max_bytes} is too little for all pairs of {n} stimuli; give at least {needed}, or splits with "
+            "fewer test stimuli"
+        )
+    found = []
+    for test in tests:
+        points = []
+        for side in (x, y):
+            values = dissimilarities(xp, side, test, distance=distance, max_bytes=max_bytes // 2)
+            points.append(_point(xp, values, method))
+            del values
+        found.append([np.clip(float(points[0] @ points[1]), -1.0, 1.0)])
+    return np.array(found)
+
+
+def _point(xp: ModuleType, values: Array, method: str) -> Array:
+    """An RDM (n_pairs,) without missing pairs as a vector of unit length, as `_points`."""
+    if xp is np:
+        return _points(values[None], np.ones(len(values), dtype=bool), method)[0]
+    from analysis.similarity._rsa_torch import point
+
+    return point(values, method)
 
 
 def ceiling(brain_rdms: np.ndarray, method: str = "spearman") -> tuple[float, float]:
