@@ -16,6 +16,9 @@ from blendnet.run import Run
 from pipelines.sheet import Profile
 
 VERBS = ("train", "predict", "dissect", "extract", "score")
+# Divided into runs as well, but no step of the chain.
+BESIDE = ("brainscore-layers",)
+DIVIDED = (*VERBS, *BESIDE)
 PIXELS = "pixels"
 # Verbs that are one unit, ALL: it is never 'done before', for what they read may be anybody's. And what they leave: a
 # failure that is older than it has been put right, whoever did.
@@ -37,8 +40,12 @@ PRODUCTS = {
     "dissect": ("inside/{run}/*.json",),
     "extract": ("activations/{run}/*/key.json",),
     "score": ("scores/{run}/*.json",),
+    "brainscore-layers": ("brainscore_layers/{run}/*.json",),
 }
-RESTS_ON = {"train": (), "predict": ("train",), "dissect": ("train",), "extract": ("train",), "score": ("extract",)}
+RESTS_ON = {
+    "train": (), "predict": ("train",), "dissect": ("train",), "extract": ("train",), "score": ("extract",),
+    "brainscore-layers": ("train",),
+}  # fmt: skip
 
 
 def runs(profile: Profile, verb: str) -> list[Run]:

@@ -26,8 +26,8 @@ VERBS = {
     "find-lr": "learning-rate range test of the selected runs (-> lr_finder.csv); trains nothing",
     "plan": "measure the selected runs and plan epochs for a --budget, which train then keeps to",
 }
-# Verbs that are divided into runs, and those that are one unit with what they alone are told: pipelines/executor.py.
-# The others are about the machine they are started on.
+# Verbs of the chain that are divided into runs (brainscore-layers is, too), and those that are one unit with what they
+# alone are told: pipelines/executor.py. The others are about the machine they are started on.
 DIVIDED = ("train", "predict", "dissect", "extract", "score", "all")
 WHOLE: dict[str, tuple[str, ...]] = {
     "correlate": (), "draw": ("check",), "report": (), "power": ("quantity", "effect", "n_simulations", "seed"),
@@ -73,12 +73,7 @@ def parser() -> argparse.ArgumentParser:
         if verb == "status":
             sub.add_argument("--json", action="store_true", help="for machines")
         if verb in DIVIDED:
-            sub.add_argument("--executor", choices=("here", "local", "slurm"), default="here",
-                             help="here: in this process, local: a process a run, slurm: a job a run (default: here)",
-                             )  # fmt: skip
-            sub.add_argument("--jobs", type=int, metavar="N",
-                             help="local: processes at once (default: one a GPU, else one a core)")  # fmt: skip
-            _add_slurm(sub, "what jobs ask for, e.g. partition=gpu minutes=600 score.mem_gb=64 train.nodes=2")
+            _add_divided(sub)
         if verb in WHOLE:
             _add_whole(sub)
         if verb in ("train", "all"):
@@ -126,7 +121,7 @@ def parser() -> argparse.ArgumentParser:
                              help="instead of the committed layer, e.g. V2=layer2.0 (several times)")  # fmt: skip
     brain_score.add_argument("--weights-url", default="", help="where the weights will lie (default: a file beside)")
     text = "the layers that Brain-Score itself would commit on its public benchmarks (all units, PCA; -> scores.csv)"
-    verbs.add_parser("brainscore-layers", parents=[common], help=text, description=text)
+    _add_divided(verbs.add_parser("brainscore-layers", parents=[common], help=text, description=text))
     again = verbs.add_parser("reproduce", parents=[common], help="rebuild one run's numbers from nothing and compare",
                              description="Trains by the recorded recipe in a temporary folder, and all that follows.",
                              )  # fmt: skip
@@ -143,6 +138,16 @@ def parser() -> argparse.ArgumentParser:
         "--time", action="store_true", help="with the present time (else the same lock gives the same bytes)"
     )
     return main
+
+
+def _add_divided(sub: argparse.ArgumentParser) -> None:
+    """The options of a verb that is divided into runs."""
+    sub.add_argument("--executor", choices=("here", "local", "slurm"), default="here",
+                     help="here: in this process, local: a process a run, slurm: a job a run (default: here)",
+                     )  # fmt: skip
+    sub.add_argument("--jobs", type=int, metavar="N",
+                     help="local: processes at once (default: one a GPU, else one a core)")  # fmt: skip
+    _add_slurm(sub, "what jobs ask for, e.g. partition=gpu minutes=600 score.mem_gb=64 train.nodes=2")
 
 
 def _add_whole(sub: argparse.ArgumentParser) -> None:
@@ -298,7 +303,7 @@ def dispatch(arguments: argparse.Namespace) -> int:
 
         export(context, arguments.run, arguments.folder, named=arguments.layer, weights_url=arguments.weights_url)
         return 0
-    if arguments.verb == "brainscore-layers":
+    if arguments.verb == "brainscore-layers" and arguments.executor == "here":
         from pipelines.brainscore_layers import brainscore_layers
 
         brainscore_layers(context)

@@ -43,7 +43,7 @@ def run(
     """
     from pipelines.cli import CHAIN, run_step
 
-    if verb not in (*_units.VERBS, *_units.WHOLE, "all"):
+    if verb not in (*_units.DIVIDED, *_units.WHOLE, "all"):
         raise BlendnetError(f"--executor {executor}: {verb} is for the machine at hand; run it without --executor")
     if jobs is not None and (executor != "local" or jobs < 1):
         raise BlendnetError(f"--jobs {jobs}: give a number from 1 up, with --executor local")
@@ -51,14 +51,14 @@ def run(
         raise BlendnetError(f"--slurm {slurm[0]}: goes with --executor slurm only")
     verbs = CHAIN if verb == "all" else (verb,)
     if executor == "slurm":
-        for one in (verb,) if verb in _units.WHOLE else set(verbs) & set(_units.VERBS):
+        for one in (verb,) if verb in _units.WHOLE else set(verbs) & set(_units.DIVIDED):
             resources(one, slurm, device=context.device)  # a mistake is better known before the first hour
         _slurm.check()
     here = _here(context)
     if verb in _units.WHOLE:
         return _whole(context, here, verb, executor, jobs, slurm, own, program, pace)
     for one in verbs:
-        if one not in _units.VERBS:
+        if one not in _units.DIVIDED:
             run_step(here, one)
         elif not _step(context, here, one, executor, jobs, slurm, program, pace):
             return 1
@@ -155,7 +155,7 @@ def prepare(context: Context, verb: str) -> str:
     if not context.whole_chain:  # a whole chain has brought its data before its first step
         bring(context)
     # What is imported by name only lies in the two folders.
-    code = code_version("blendnet", "analysis/similarity", *imported(f"pipelines/{verb}.py"))
+    code = code_version("blendnet", "analysis/similarity", *imported(f"pipelines/{verb.replace('-', '_')}.py"))
     about: dict[str, Any] = {"sheet": repr(profile), "code": code}
     if verb in ("train", "predict", "dissect"):
         for size in sorted({profile.size_of(r) for r in profile.trained_runs()}):
@@ -164,6 +164,10 @@ def prepare(context: Context, verb: str) -> str:
             for split in ("val", "test"):
                 about[f"{split} {size}"] = photographs.manifest(context, photos, split).attrs["sha256"]
     else:
+        if verb == "brainscore-layers":
+            from pipelines import brainscore_layers
+
+            context, about["images"] = brainscore_layers.asked(context), brainscore_layers.images(context)
         about["recordings"] = [[r.name, r.region, r.sha256, r.stimuli.sha256] for r in recordings.load(context)]
     return sha256_of(about)
 
@@ -211,9 +215,10 @@ def _by_processes(context: Context, verb: str, units: list[Unit], jobs: int | No
 
 def gather(context: Context, verb: str) -> None:
     """The tables of a verb from the pieces of all runs, as the verb itself makes them in its end."""
-    from pipelines import dissect, predict, score, training_table
+    from pipelines import brainscore_layers, dissect, predict, score, training_table
 
-    made = {"train": training_table.gather, "predict": predict.gather, "dissect": dissect.gather, "score": score.gather}
+    made = {"train": training_table.gather, "predict": predict.gather, "dissect": dissect.gather, "score": score.gather,
+            "brainscore-layers": brainscore_layers.gather}  # fmt: skip
     if verb in made:
         with context.gathering():
             made[verb](context)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from blendnet.errors import BlendnetError, unknown
-from pipelines._units import VERBS, WHOLE
+from pipelines._units import DIVIDED, WHOLE
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ STEPS = {
     "dissect": Resources(minutes=120),
     "extract": Resources(minutes=120),
     "score": Resources(minutes=480, gpus=0, mem_gb=24),  # linear algebra in NumPy
+    "brainscore-layers": Resources(minutes=1440, gpus=0, mem_gb=64),  # principal components of all units of a layer
     # One job each, which is not requeued at its limit. Most read tables.
     "correlate": Resources(minutes=240, cpus=2, gpus=0, mem_gb=16),
     "draw": Resources(minutes=60, cpus=2, gpus=0, mem_gb=8),
@@ -80,7 +81,7 @@ def resources(verb: str, changes: Sequence[str] = (), *, device: str = "auto") -
             raise BlendnetError(f"--slurm {change!r} is not of the form KEY=VALUE, e.g. partition=gpu or mem_gb=64")
         step, dot, key = name.rpartition(".")
         if dot and step not in STEPS:
-            raise unknown("step in --slurm", step, (*VERBS, *WHOLE))
+            raise unknown("step in --slurm", step, (*DIVIDED, *WHOLE))
         if key not in _KINDS:
             raise unknown("key in --slurm", key, _KINDS)
         if dot and step != verb:

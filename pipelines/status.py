@@ -39,11 +39,12 @@ def collect(profile: Profile, results: Path) -> dict[str, Any]:
     """
     if profile.name not in PROFILES:
         raise BlendnetError(f"profile {profile.name!r} is not in pipelines/sheet.py")
-    books = {verb: _units.read_book(results, verb) for verb in (*_units.VERBS, *_units.WHOLE)}
+    books = {verb: _units.read_book(results, verb) for verb in (*_units.DIVIDED, *_units.WHOLE)}
     submitted = any(books.values())
     queued = _slurm.queue() if submitted else {}
     verbs = {}
-    for verb in _units.VERBS:
+    beside = [verb for verb in _units.BESIDE if books[verb] or any((results / "jobs").glob(f"{verb}-*.json"))]
+    for verb in (*_units.VERBS, *beside):
         units = _states(profile, results, verb, books[verb], queued or {})
         verbs[verb] = {
             "units": units,
@@ -67,7 +68,7 @@ def _states(
 ) -> dict[str, dict[str, Any]]:
     names = _units.names(profile, verb)
     there = {run: _units.state_of(results, verb, run) for run in names}
-    complete = _complete(verb, there) if verb in _units.VERBS else set()
+    complete = _complete(verb, there) if verb in _units.DIVIDED else set()
     if verb in _units.WHOLE:
         there = {_units.ALL: _left_by(results, verb)}
         note = _units.read_note(results, verb, _units.ALL)
@@ -117,7 +118,7 @@ def _complete(verb: str, there: dict[str, dict[str, list[int]]]) -> set[str]:
     if verb == "dissect":
         return {run for run, files in there.items() if any(p.endswith("whole.json") for p in files)}
     least = len(_units.PRODUCTS[verb])
-    if verb in ("extract", "score"):
+    if verb in ("extract", "score", "brainscore-layers"):
         least = max(least, max(map(len, there.values()), default=0))
     return {run for run, files in there.items() if len(files) >= least}
 
@@ -170,9 +171,10 @@ def lines(found: dict[str, Any]) -> list[str]:
     out = [f"profile {found['profile']}, {found['results']}"]
     if found["slurm"] is False:
         out.append("SLURM does not answer: what it has queued is not known")
-    out.append("".join([f"{'':9}", *(f"{state:>13}" for state in STATES), f"{'time left':>13}"]))
+    width = 2 + max(map(len, found["verbs"]))
+    out.append("".join([f"{'':{width}}", *(f"{state:>13}" for state in STATES), f"{'time left':>13}"]))
     for verb, about in found["verbs"].items():
-        out.append("".join([f"{verb:9}", *(f"{about['counts'][s]:>13}" for s in STATES), f"{_words(about):>13}"]))
+        out.append("".join([f"{verb:{width}}", *(f"{about['counts'][s]:>13}" for s in STATES), f"{_words(about):>13}"]))
     if found["seconds_left"]:
         out.append(f"about {_words(found)} left in all, with what runs now")
     for verb, units in _units_of(found):

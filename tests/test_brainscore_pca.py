@@ -2,6 +2,7 @@
 and the columns of scores.csv held against Brain-Score's own LayerSelection on the same network."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -16,6 +17,7 @@ from blendnet.data.brain import _brainscore, _brainscore_images, _brainscore_sto
 from blendnet.data.brain._checked import pixels_sha256
 from blendnet.data.brain.recording import Stimuli
 from blendnet.errors import BlendnetError
+from blendnet.files import read_json, write_json
 from blendnet.run import Run
 from pipelines import (
     _brainscore_layers,
@@ -24,13 +26,16 @@ from pipelines import (
     brainscore_layers,
     cli,
     doctor,
+    executor,
     extract,
     networks,
     recordings,
     score,
     sheet,
+    status,
     verify,
 )
+from pipelines._follow import Pace
 from pipelines.context import Context
 from tests import s3_server
 from tests.conftest import one_line
@@ -65,6 +70,24 @@ def imagenet(path: Path) -> None:
             held[i] = np.asarray(coarse.resize((24, 24), Image.Resampling.BICUBIC))
 
 
+def small(patch: pytest.MonkeyPatch, stand_in: s3_server.StandIn) -> None:
+    """Three layers, and a small benchmark in the place of the public one."""
+    _brainscore_storage.ready()
+    patch.setattr(models, "layers", lambda network: LAYERS)
+    patch.setattr(PCA, "transform", determined)
+    patch.setattr(majajhong2015public, "SOURCE", replace(majajhong2015public.SOURCE, counts=s3_server.COUNTS))
+    s3_server.register(stand_in, patch.setitem)
+
+
+def main(arguments: list[str]) -> int:
+    """What units call: the program in this small world, whose storage the environment names."""
+    known = read_json(Path(arguments[arguments.index("--data") + 1]) / "stand_in.json")
+    patch = pytest.MonkeyPatch()
+    small(patch, s3_server.StandIn(**known, files={}, ids=[], labels=[], images={}, trials=np.empty(0), regions=[]))
+    patch.setitem(sheet.PROFILES, "demo", PROFILE)
+    return cli.main(arguments)
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory):
     """(folder, address): the benchmark's stand-in and the images in a storage on loopback, nothing downloaded yet."""
@@ -72,12 +95,9 @@ def world(tmp_path_factory: pytest.TempPathFactory):
 
     folder = tmp_path_factory.mktemp("brainscore-pca")
     patch = pytest.MonkeyPatch()
-    _brainscore_storage.ready()
-    patch.setattr(models, "layers", lambda network: LAYERS)
-    patch.setattr(PCA, "transform", determined)
     stand_in = s3_server.majaj(folder)
-    patch.setattr(majajhong2015public, "SOURCE", replace(majajhong2015public.SOURCE, counts=s3_server.COUNTS))
-    s3_server.register(stand_in, patch.setitem)
+    small(patch, stand_in)
+    write_json(folder / "stand_in.json", {name: getattr(stand_in, name) for name in ("dataset", "sha1", "versions")})
     imagenet(folder / "val.hdf5")
     with s3_server.storage(stand_in) as address:
         client = boto3.client(
@@ -188,6 +208,28 @@ def test_a_second_time_nothing_is_computed_and_after_a_kill_only_what_is_missing
     assert asked == ["IT.output"]
     assert path.read_bytes() == whole
     assert (chain.tables / "scores.csv").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_by_units_of_another_process_files_and_table_are_the_same(chain, monkeypatch, capsys) -> None:
+    """The unit computes one region from nothing, in a process of its own; the command makes the table."""
+    monkeypatch.chdir(Path(__file__).resolve().parent.parent)
+    table, path = chain.tables / "scores.csv", _brainscore_pca.path_of(chain, RUN.id, "majajhong2015public-IT", "IT")
+    before, whole = table.read_bytes(), path.read_bytes()
+    path.unlink()
+    score.gather(chain)
+    assert table.read_bytes() != before
+    by_units = partial(executor.run, chain, "brainscore-layers", executor="local", jobs=1,
+                       program="tests.test_brainscore_pca", pace=Pace(look=0.1))  # fmt: skip
+    assert by_units() == 0
+    assert (table.read_bytes(), path.read_bytes()) == (before, whole)
+    capsys.readouterr()
+    assert by_units() == 0
+    assert "1 units: 1 were done before, 0 to do" in capsys.readouterr().out
+    found = status.collect(sheet.DEMO, chain.results)["verbs"]["brainscore-layers"]
+    assert found["units"][RUN.id]["state"] == "done"
+    with pytest.raises(BlendnetError, match="lists none of Brain-Score's benchmarks"):
+        executor.run(replace(chain, profile=sheet.DEMO), "brainscore-layers", executor="local")
 
 
 @pytest.mark.slow

@@ -51,7 +51,7 @@ def test_a_unit_is_told_all_that_its_verb_was_told(context, verb):  # noqa: F811
 
 def test_the_verbs_are_the_same_everywhere():
     assert set(cli.WHOLE) == set(_units.WHOLE)
-    assert set(resources.STEPS) == {*_units.VERBS, *_units.WHOLE}
+    assert set(resources.STEPS) == {*_units.DIVIDED, *_units.WHOLE}
     trains = {"reproduce", "find-lr", "plan"}
     assert {verb for verb in _units.WHOLE if resources.resources(verb).gpus} == trains
     asked = resources.resources("correlate", ["correlate.partition=cpu", "draw.partition=no", "mem_gb=3"])
