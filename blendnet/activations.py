@@ -150,7 +150,7 @@ def extract(
     # next raw output no longer fits there, and so on: the room of one lost a layer.
     kept = {layer: torch.empty((min(batch_size, n), columns[layer]), device=device) for layer in layers}
     partial = folder.with_name(folder.name + ".partial")
-    start = _resume_point(partial, wanted, force)
+    start = _resume_point(partial, wanted, n, force)
     arrays: dict[str, np.memmap] = {}
     bar = tqdm(total=n, initial=start, desc=f"  {folder.name}", unit="stimulus", disable=not progress, leave=False)
     try:
@@ -193,14 +193,14 @@ def extract(
     return digest
 
 
-def _resume_point(partial: Path, wanted: dict[str, Any], force: bool) -> int:
-    """How many stimuli of an interrupted extraction with an equal key are on disk; else 0 and an empty folder."""
+def _resume_point(partial: Path, wanted: dict[str, Any], n: int, force: bool) -> int:
+    """How many of n stimuli of an interrupted extraction with an equal key are on disk; else 0 and an empty folder."""
     note = partial / "progress.json"
     if not force and note.exists():
         stored = read_json(note)
         must_be(note, stored, kinds.PROGRESS)  # enters no number
         there = all((partial / f"{layer}.npy").exists() for layer in wanted["layers"])
-        if there and not difference(stored["key"], wanted):
+        if there and stored["done"] <= n and not difference(stored["key"], wanted):
             return int(stored["done"])
     if partial.exists():
         shutil.rmtree(partial)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from blendnet import activations, assembly
+from blendnet import activations, assembly, files
 from blendnet.errors import BlendnetError
 from blendnet.projection import project, sparse_projection
 
@@ -108,6 +108,20 @@ def test_killed_and_resumed_gives_the_same_bytes(tmp_path, batch):
     assert seen == [0, *(8 * k for k in range(done, 25))]
     for name in ("0.npy", "2.npy", "key.json"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_note_that_says_more_than_all_is_done_is_begun_again(tmp_path):
+    model, x = net(), images(20)
+    run(tmp_path / "whole", model, x)
+    whole = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
+    key = files.read_json(tmp_path / "whole" / "key.json")["key"]
+    partial = tmp_path / "cut.partial"
+    partial.mkdir()
+    for name in ("0.npy", "2.npy"):
+        np.save(partial / name, np.zeros_like(np.load(tmp_path / "whole" / name)))
+    files.write_json(partial / "progress.json", {"key": key, "done": 21})
+    run(tmp_path / "cut", model, x)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "cut").iterdir()} == whole
 
 
 def test_unknown_layer_suggests_the_nearest():

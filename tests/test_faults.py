@@ -204,6 +204,23 @@ def test_a_log_of_a_training_with_another_digit_is_refused(chain, tmp_path):
     one_line(error, "log.csv changed after it was written", "blendnet train --profile demo --only")
 
 
+@pytest.mark.parametrize(("content", "says"), [
+    ("epoch,lr\n0,0.1\n", "not in index"), ("no table", "its last line has no end"), ("{}\n", "None of"),
+    ("whole", "Unable to parse string"),
+])  # fmt: skip
+def test_a_log_from_before_hashes_is_read_with_care(chain, tmp_path, content, says):
+    shutil.copytree(chain[0] / "checkpoints", tmp_path / "checkpoints")
+    context = Context(profile=faults.tiny(), results=tmp_path, data=tmp_path)
+    log = next(tmp_path.glob("checkpoints/*/log.csv"))
+    meta = log.parent / checkpoint.META
+    write_json(meta, {k: v for k, v in read_json(meta).items() if k != "log_sha256"})
+    training_table.gather(context)
+    log.write_text(log.read_text().replace("\n0,", "\nzero,", 1) if content == "whole" else content)
+    with pytest.raises(BlendnetError, match=says) as error:
+        training_table.gather(context)
+    one_line(error, str(log), "blendnet train --profile demo --only")
+
+
 # --- what a killed writer leaves -------------------------------------------------------------------------------------
 
 
