@@ -141,6 +141,7 @@ WORSE, FLAT, FLAT_MB = 1.15, 0.15, 1.0
 _HOOKS = "one forward pass serves all layers, each with a projected batch (64 stimuli x width x 4 bytes, 10 MB of 400)"
 _PAIRS = "an RDM of n stimuli is n (n - 1) / 2 numbers, each ranked: that is the measure, not the program"
 _TABLES = "the tables of all networks, and for one quantity the resamples of all twins, whose covariance is asked for"
+_OPTIMAL = "an optimal assignment of neuroids to units (scipy's) grows like that"
 _LAYER = "one layer, in double precision, and the responses"
 WHY = {
     ("extract", "layers"): _HOOKS,
@@ -151,10 +152,18 @@ WHY = {
     ("score ridge", "neuroids"): "responses, predictions and resamples of every neuroid",
     ("score rsa", "stimuli"): _PAIRS,
     ("score rsa", "neuroids"): "the responses",
+    ("score one_to_one", "neuroids"): f"{_OPTIMAL}, for every split and resample",
+    ("score soft_matching", "neuroids"): f"{_OPTIMAL}, where the transport is one",
     ("gather", "networks"): "the rows of the tables",
     ("gather", "layers"): "the rows of the tables",
     ("correlate", "networks"): _TABLES,
     ("draw", "networks"): "the tables and one figure of all networks",
+    ("predict", "networks"): "the tables of all networks, and which images each names, for their consistency",
+    ("dissect", "networks"): "the rows of the tables",
+    (
+        "report",
+        "networks",
+    ): "the page, with the tables of all networks in it, a few times over while it is put together",
 }
 
 
