@@ -184,6 +184,11 @@ def table(
             "|---|---|---|---|---|---|---|---|",
             *rows_many(many, n_splits, threads=threads),
             "",
+            "Regions share the Gram matrix of all stimuli and the rows that each split leaves out. A region's own part is "
+            "not shared: the products of its responses with the features, and in PLS a power iteration of neuroids x "
+            "neuroids for every component of every split. So the part of single calls that is left falls with features "
+            "and rises with neuroids, and the faster a single call has become, the larger it is.",
+            "",
         ]
     if "gpu" in only:
         lines += ["## On a GPU", "", *rows_cuda(sizes, n_splits, repeats=repeats, threads=threads), ""]
