@@ -184,10 +184,10 @@ def table(
             "|---|---|---|---|---|---|---|---|",
             *rows_many(many, n_splits, threads=threads),
             "",
-            "Regions share the Gram matrix of all stimuli and the rows that each split leaves out. A region's own part is "
-            "not shared: the products of its responses with the features, and in PLS a power iteration of neuroids x "
-            "neuroids for every component of every split. So the part of single calls that is left falls with features "
-            "and rises with neuroids, and the faster a single call has become, the larger it is.",
+            "Regions share the Gram matrix of all stimuli and the rows that each split leaves out. A region's own part "
+            "is not shared: the products of its responses with the features, and in PLS a power iteration of neuroids "
+            "x neuroids for every component of every split. So the part of single calls that is left falls with "
+            "features and rises with neuroids, and the faster a single call has become, the larger it is.",
             "",
         ]
     if "gpu" in only:
