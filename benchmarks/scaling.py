@@ -111,8 +111,18 @@ def rows(points: list[dict[str, Any]], factors: tuple[int, ...], limit_s: float)
     return out
 
 
-def table(points: list[dict[str, Any]], factors: tuple[int, ...], quick: bool, limit_s: float = LIMIT_S) -> str:
-    """The whole table as markdown, with what it was measured on."""
+def surroundings() -> str:
+    """What is measured on, at this moment."""
+    return (
+        f"{processor()}, load {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores at the end. Python "
+        f"{platform.python_version()}, numpy {version('numpy')}, torch {version('torch')}, {commit()}"
+    )
+
+
+def table(
+    points: list[dict[str, Any]], factors: tuple[int, ...], quick: bool, limit_s: float = LIMIT_S, about: str = ""
+) -> str:
+    """The whole table as markdown, with what it was measured on (about: that of points that were kept)."""
     head = ("step", "what grows", "from, to", "CPU, s", "clock, s", "exponent of CPU (95 %), of the last step",
             "MB held at most beyond the start, by point", "exponent of memory (95 %), of the last step",
             "MB written", "exponent of disk (95 %), of the last step", "left out")  # fmt: skip
@@ -127,9 +137,8 @@ def table(points: list[dict[str, Any]], factors: tuple[int, ...], quick: bool, l
             *notes(points),
             f"Base: {BASE['networks']} network ({TWINS['networks']} for correlate and draw), {BASE['layers']} layers, "
             f"{BASE['stimuli']} stimuli, {BASE['neuroids']} neuroids, 100 columns a layer, 5 splits, 50 resamples; one "
-            f"thread, each point in a process of its own, planted data. {processor()}, load "
-            f"{os.getloadavg()[1]:.1f} on {os.cpu_count()} cores at the end. Python {platform.python_version()}, "
-            f"numpy {version('numpy')}, torch {version('torch')}, {commit()}. Made by `python -m benchmarks.scaling`.",
+            f"thread, each point in a process of its own, planted data. {about or surroundings()}. Made by `python -m "
+            "benchmarks.scaling`.",
             "",
         ]
     )  # fmt: skip
@@ -208,12 +217,13 @@ def main() -> None:
     chosen = [s for s in SERIES if fnmatch(s[0], arguments.only) and (not arguments.quick or (s[0], s[2]) in few)]
     series = [{"step": s, "base": b, "grows": g, "factors": factors} for s, b, g in chosen]
     if arguments.points and arguments.points.exists():
-        points = read_json(arguments.points)
+        kept = read_json(arguments.points)
+        print(f"{arguments.points} is there: nothing is measured", file=sys.stderr)
     else:
-        points = measure(series, arguments.limit)
+        kept = {"points": measure(series, arguments.limit), "about": surroundings()}
         if arguments.points:
-            write_text(arguments.points, json.dumps(points))
-    text = table(points, factors, arguments.quick, arguments.limit)
+            write_text(arguments.points, json.dumps(kept))
+    text = table(kept["points"], factors, arguments.quick, arguments.limit, kept["about"])
     print(text)
     if arguments.out:
         write_text(arguments.out, text)
