@@ -150,9 +150,13 @@ WORSE, FLAT, FLAT_MB = 1.15, 0.15, 1.0
 _HOOKS = "one forward pass serves all layers, each with a projected batch (64 stimuli x width x 4 bytes, 10 MB of 400)"
 _PAIRS = "an RDM of n stimuli is n (n - 1) / 2 numbers, each ranked: that is the measure, not the program"
 _TABLES = "the tables of all networks, and for one quantity the resamples of all twins, whose covariance is asked for"
-_OPTIMAL = "an optimal assignment of neuroids to units (scipy's) grows like that"
+_OPTIMAL = (
+    "the correlation of every unit with every neuroid, and an optimal assignment (scipy's), which grows like that"
+)
 _LAYER = "one layer, in double precision, and the responses"
 WHY = {
+    **{(f"score {metric}", "stimuli"): _LAYER for metric in OTHERS},
+    **{(f"score {metric}", "neuroids"): "the responses" for metric in OTHERS},
     ("extract", "layers"): _HOOKS,
     ("extract", "stimuli"): "the names of the stimuli, in the key",
     ("score pls", "stimuli"): _LAYER,
@@ -160,9 +164,10 @@ WHY = {
     ("score ridge", "stimuli"): _LAYER,
     ("score ridge", "neuroids"): "responses, predictions and resamples of every neuroid",
     ("score rsa", "stimuli"): _PAIRS,
+    ("score rsa", "layers"): "the rows of the tables",
     ("score rsa", "neuroids"): "the responses",
-    ("score one_to_one", "neuroids"): f"{_OPTIMAL}, for every split and resample",
-    ("score soft_matching", "neuroids"): f"{_OPTIMAL}, where the transport is one",
+    ("score one_to_one", "neuroids"): f"{_OPTIMAL}; for every split and resample",
+    ("score soft_matching", "neuroids"): f"{_OPTIMAL}; where the transport is one",
     ("gather", "networks"): "the rows of the tables",
     ("gather", "layers"): "the rows of the tables",
     ("correlate", "networks"): _TABLES,
