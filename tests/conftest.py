@@ -25,16 +25,17 @@ NAMES = ("RESULTS", "WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_P
 # Seconds that the long files take on one core, roughly. `make test` gives whole files to its workers: the longest go
 # first, so that in the end no worker waits for another's. The others follow in their own order.
 SECONDS = {
-    "test_executor_slurm.py": 215, "test_faults.py": 150, "test_oracle.py": 130, "test_concurrency.py": 85,
-    "test_figures.py": 70, "test_pipeline.py": 65, "test_training_options.py": 65, "test_models.py": 60,
-    "test_docs.py": 230, "test_pipeline_options.py": 55, "test_bad_inputs_table.py": 55, "test_calibration.py": 50,
-    "test_brainscore_model.py": 45, "test_notebooks_run.py": 44, "test_stats_hierarchical.py": 43,
-    "test_distributed.py": 40, "test_determinism.py": 40, "test_executor_gpus.py": 40,
-    "test_positive_control.py": 38, "test_executor.py": 37, "test_brainscore_export.py": 35,
-    "test_report_browser.py": 30, "test_fuzz.py": 30, "test_fuzz_strangers.py": 30, "test_dissect.py": 20,
-    "test_photoset.py": 20, "test_trackers.py": 20, "test_brainscore_recordings.py": 15,
-    "test_executor_whole.py": 15,
-    "test_attention_paths.py": 12, "test_similarity_rsa_bootstrap.py": 11, "test_stats_effects.py": 10,
+    "test_docs.py": 390, "test_executor_slurm.py": 280, "test_faults.py": 160, "test_oracle.py": 100,
+    "test_concurrency.py": 95, "test_training_options.py": 80, "test_pipeline_options.py": 70, "test_figures.py": 70,
+    "test_fuzz_strangers.py": 60, "test_notebooks_run.py": 50, "test_stats_layers.py": 50, "test_determinism.py": 45,
+    "test_bad_inputs_table.py": 45, "test_pipeline.py": 40, "test_brainscore_export.py": 40, "test_distributed.py": 40,
+    "test_verify.py": 40, "test_brainscore_pca.py": 35, "test_models.py": 35, "test_brainscore_model.py": 35,
+    "test_executor_gpus.py": 35, "test_readme.py": 30, "test_calibration.py": 30, "test_positive_control.py": 30,
+    "test_score_chain_keys.py": 25, "test_json_of_any_shape.py": 25, "test_stats_effects.py": 25,
+    "test_stats_hierarchical.py": 20, "test_report_browser.py": 20, "test_fuzz.py": 20, "test_stale_figures.py": 20,
+    "test_photoset.py": 20, "test_scaling.py": 15, "test_executor.py": 15, "test_brainscore_recordings.py": 15,
+    "test_executor_whole.py": 15, "test_budget.py": 12, "test_similarity_rsa_bootstrap.py": 12, "test_dissect.py": 12,
+    "test_trackers.py": 10, "test_attention_paths.py": 10, "test_report_words.py": 10,
 }  # fmt: skip
 
 
