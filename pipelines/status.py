@@ -20,6 +20,7 @@ from pipelines.sheet import PROFILES, Profile
 STATES = ("done", "running", "queued", "failed", "not started")
 # 'running' and 'queued' in SLURM's words, as far as they are not plainly one of them.
 Queue = dict[str, tuple[str, str]]
+_WHOLE = {"whole": bool}
 _TOOK = {"seconds?": (AMOUNT, None)}  # all that is read of a meta.json, whose module would load torch
 
 
@@ -68,7 +69,7 @@ def _states(
 ) -> dict[str, dict[str, Any]]:
     names = _units.names(profile, verb)
     there = {run: _units.state_of(results, verb, run) for run in names}
-    complete = _complete(verb, there) if verb in _units.DIVIDED else set()
+    complete = _complete(results, verb, there) if verb in _units.DIVIDED else set()
     if verb in _units.WHOLE:
         there = {_units.ALL: _left_by(results, verb)}
         note = _units.read_note(results, verb, _units.ALL)
@@ -110,11 +111,14 @@ def _left_by(results: Path, verb: str) -> dict[str, list[int]]:
     return {str(p): [p.stat().st_size, p.stat().st_mtime_ns] for p in paths if p.exists()}
 
 
-def _complete(verb: str, there: dict[str, dict[str, list[int]]]) -> set[str]:
+def _complete(results: Path, verb: str, there: dict[str, dict[str, list[int]]]) -> set[str]:
     """The runs whose products are all there. How many pieces of extract and score there should be is only known with
     the recordings at hand: as many as any run has."""
     if verb == "extract":
         there = {run: {p: s for p, s in files.items() if "/planted-source/" not in p} for run, files in there.items()}
+    if verb == "brainscore-layers":  # written anew after every layer
+        there = {run: files if all(read_object(results / p, _WHOLE)["whole"] for p in files) else {}
+                 for run, files in there.items()}  # fmt: skip
     if verb == "dissect":
         return {run for run, files in there.items() if any(p.endswith("whole.json") for p in files)}
     least = len(_units.PRODUCTS[verb])

@@ -22,6 +22,7 @@ from blendnet.run import Run
 from pipelines import (
     _brainscore_layers,
     _brainscore_pca,
+    _units,
     brain_model,
     brainscore_layers,
     cli,
@@ -228,6 +229,14 @@ def test_by_units_of_another_process_files_and_table_are_the_same(chain, monkeyp
     assert "1 units: 1 were done before, 0 to do" in capsys.readouterr().out
     found = status.collect(sheet.DEMO, chain.results)["verbs"]["brainscore-layers"]
     assert found["units"][RUN.id]["state"] == "done"
+    write_json(path, read_json(path) | {"whole": False})  # as a job leaves it that was killed
+    note = _units.note_path(chain.results, "brainscore-layers", RUN.id)
+    note.unlink()
+    assert "brainscore-layers" not in status.collect(sheet.DEMO, chain.results)["verbs"]  # nobody ever submitted it
+    write_json(note.with_name("brainscore-layers-cornet_z-none-blended-s0.json"), {})
+    found = status.collect(sheet.DEMO, chain.results)["verbs"]["brainscore-layers"]
+    assert found["units"][RUN.id]["state"] == "not started"
+    path.write_bytes(whole)
     with pytest.raises(BlendnetError, match="lists none of Brain-Score's benchmarks"):
         executor.run(replace(chain, profile=sheet.DEMO), "brainscore-layers", executor="local")
 
