@@ -183,17 +183,22 @@ def _unit(context: Context, verb: str, name: str, basis: str, program: str, own:
         arguments += ["--recording", recording]
     if verb == "train":
         arguments += ["--tracker", context.tracker]
-    elif context.force:
+    elif context.force and verb != "brainscore-layers":
         arguments += ["--force"]
     return Unit(verb, name, str(results), tuple(arguments), basis, secrets.token_hex(8), program)
 
 
 def _forget(context: Context, unit: Unit) -> None:
-    """--force for a training: once, here. In the unit it would start a requeued training from its beginning again."""
+    """--force for a training, and for layers that take as long: once, here. In the unit it would start a requeued one
+    from its beginning again."""
     if context.force and unit.verb == "train":
         with context.lock("train", unit.run):
             for name in (checkpoint.META, state.STATE):
                 context.folder("checkpoints", unit.run, name).unlink(missing_ok=True)
+    if context.force and unit.verb == "brainscore-layers":
+        with context.lock(unit.verb, unit.run):
+            for path in context.folder("brainscore_layers", unit.run).glob("*.json"):
+                path.unlink(missing_ok=True)
 
 
 def _logs(context: Context) -> Path:
@@ -203,6 +208,8 @@ def _logs(context: Context) -> Path:
 
 def _by_processes(context: Context, verb: str, units: list[Unit], jobs: int | None, pace: Pace) -> dict[str, str]:
     devices = _local.gpus(context.device)
+    if verb == "brainscore-layers" and not devices:
+        jobs = jobs or 1  # one holds the answers of a layer's every unit to a thousand images
     n = jobs or len(devices) or (1 if context.device.startswith("cuda") else _local.cores())
     for unit in units:
         _forget(context, unit)

@@ -68,11 +68,13 @@ _KINDS: dict[str, Any] = {f.name: f.type for f in fields(Resources)}
 
 def resources(verb: str, changes: Sequence[str] = (), *, device: str = "auto") -> Resources:
     """The step's resources with the changes 'KEY=VALUE', or 'VERB.KEY=VALUE' for one step of a chain; setup and more
-    may be given several times. device: 'cpu' asks for no GPU. Raises BlendnetError for what is no key, no number, or
-    makes no sense for the step."""
+    may be given several times. device: 'cpu' asks for no GPU, 'cuda' for one where it is of use. Raises BlendnetError
+    for what is no key, no number, or makes no sense for the step."""
     found = STEPS[verb]
     if device == "cpu":
         found = replace(found, gpus=0)
+    elif device.startswith("cuda") and verb == "brainscore-layers":  # its forward passes may be on one
+        found = replace(found, gpus=1)
     given: dict[str, Any] = {}
     # What is said of this step alone goes before what is said of all.
     for change in sorted(changes, key=lambda c: "." in c.partition("=")[0]):

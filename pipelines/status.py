@@ -56,7 +56,9 @@ def collect(profile: Profile, results: Path) -> dict[str, Any]:
     for verb in _units.WHOLE:
         if books[verb] or _units.note_path(results, verb, _units.ALL).exists():
             whole[verb] = _states(profile, results, verb, books[verb], queued or {})[_units.ALL]
-    parts = [v["seconds_left"] for v in verbs.values()]
+    parts = [
+        verbs[verb]["seconds_left"] for verb in _units.VERBS
+    ]  # of the chain: nobody need do the others for all runs
     return {
         "profile": profile.name, "results": str(results), "verbs": verbs, "whole": whole,
         "seconds_left": None if None in parts else sum(parts),
@@ -117,14 +119,21 @@ def _complete(results: Path, verb: str, there: dict[str, dict[str, list[int]]]) 
     if verb == "extract":
         there = {run: {p: s for p, s in files.items() if "/planted-source/" not in p} for run, files in there.items()}
     if verb == "brainscore-layers":  # written anew after every layer
-        there = {run: files if all(read_object(results / p, _WHOLE)["whole"] for p in files) else {}
-                 for run, files in there.items()}  # fmt: skip
+        there = {run: files if all(_whole(results / p) for p in files) else {} for run, files in there.items()}
     if verb == "dissect":
         return {run for run, files in there.items() if any(p.endswith("whole.json") for p in files)}
     least = len(_units.PRODUCTS[verb])
     if verb in ("extract", "score", "brainscore-layers"):
         least = max(least, max(map(len, there.values()), default=0))
     return {run for run, files in there.items() if len(files) >= least}
+
+
+def _whole(path: Path) -> bool:
+    """Does a piece hold all layers? Not where it is damaged, which `blendnet doctor` says, or gone."""
+    try:
+        return bool(read_object(path, _WHOLE)["whole"])
+    except (BlendnetError, OSError):
+        return False
 
 
 def _written(results: Path, verb: str, run: str) -> int:

@@ -216,7 +216,8 @@ def test_by_units_of_another_process_files_and_table_are_the_same(chain, monkeyp
     """The unit computes one region from nothing, in a process of its own; the command makes the table."""
     monkeypatch.chdir(Path(__file__).resolve().parent.parent)
     table, path = chain.tables / "scores.csv", _brainscore_pca.path_of(chain, RUN.id, "majajhong2015public-IT", "IT")
-    before, whole = table.read_bytes(), path.read_bytes()
+    other = _brainscore_pca.path_of(chain, RUN.id, "majajhong2015public-V4", "V4")
+    before, whole, kept = table.read_bytes(), path.read_bytes(), other.read_bytes()
     path.unlink()
     score.gather(chain)
     assert table.read_bytes() != before
@@ -237,6 +238,17 @@ def test_by_units_of_another_process_files_and_table_are_the_same(chain, monkeyp
     found = status.collect(sheet.DEMO, chain.results)["verbs"]["brainscore-layers"]
     assert found["units"][RUN.id]["state"] == "not started"
     path.write_bytes(whole)
+    path.write_bytes(b"{")
+    assert status.collect(sheet.DEMO, chain.results)["verbs"]["brainscore-layers"]["counts"]["done"] == 0
+    path.write_bytes(whole)
+    # --force: once, by the command; a unit that is requeued goes on from what it has.
+    forced = replace(chain, force=True)
+    unit = executor._unit(forced, "brainscore-layers", RUN.id, "", "tests.test_brainscore_pca")
+    assert "--force" not in unit.arguments
+    executor._forget(forced, unit)
+    assert list(path.parent.iterdir()) == []
+    path.write_bytes(whole)
+    other.write_bytes(kept)
     with pytest.raises(BlendnetError, match="lists none of Brain-Score's benchmarks"):
         executor.run(replace(chain, profile=sheet.DEMO), "brainscore-layers", executor="local")
 

@@ -54,6 +54,7 @@ def test_the_verbs_are_the_same_everywhere():
     assert set(resources.STEPS) == {*_units.DIVIDED, *_units.WHOLE}
     trains = {"reproduce", "find-lr", "plan"}
     assert {verb for verb in _units.WHOLE if resources.resources(verb).gpus} == trains
+    assert [resources.resources("brainscore-layers", device=d).gpus for d in ("auto", "cpu", "cuda:0")] == [0, 0, 1]
     asked = resources.resources("correlate", ["correlate.partition=cpu", "draw.partition=no", "mem_gb=3"])
     assert (asked.partition, asked.mem_gb, asked.gpus) == ("cpu", 3, 0)
 

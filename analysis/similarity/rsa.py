@@ -18,9 +18,9 @@ from blendnet.errors import BlendnetError, unknown
 
 # Name here -> name in rsatoolbox: spearman, corr, cosine, corr_cov, cosine_cov.
 METHODS = ("spearman", "pearson", "cosine", "whitened", "whitened_cosine")
-# Bytes for each of n^2: two RDMs, and while one is ranked its order, its sorted values and its ranks; or while one is
+# Bytes for each of n^2: two RDMs, and while one is ranked its order, its runs of ties and its ranks; or while one is
 # whitened its row effects by pair.
-_BYTES = {"spearman": 32, "pearson": 32, "cosine": 32, "whitened": 60, "whitened_cosine": 60}
+_BYTES = {"spearman": 36, "pearson": 32, "cosine": 32, "whitened": 60, "whitened_cosine": 60}
 
 
 def rdm(x: Array, *, distance: str = "correlation", max_bytes: int = 2**32) -> Array:
@@ -34,12 +34,14 @@ def rdm(x: Array, *, distance: str = "correlation", max_bytes: int = 2**32) -> A
     xp, (x,) = together(x)
     if x.ndim != 2 or len(x) < 3 or x.shape[1] == 0:
         raise BlendnetError(f"patterns of shape {tuple(x.shape)} make no RDM; (n_stimuli >= 3, n_features) are needed")
-    for columns in blocks(x.shape[1], 4096):
+    finite = None
+    for columns in blocks(x.shape[1], min(4096, max_bytes // len(x))):
         finite = host(xp.isfinite(x[:, columns]))
         if not finite.all():
             stimulus, feature = np.argwhere(~finite)[0]
             value = float(x[stimulus, columns.start + feature])
             raise BlendnetError(f"feature {columns.start + feature} is {value} at stimulus {stimulus}; leave it out")
+    del finite
     return dissimilarities(xp, x, None, distance=distance, max_bytes=max_bytes)
 
 
@@ -135,9 +137,9 @@ def score_responses(
 
     In the form of the other metrics: splits None: over all stimuli, float64 (1, 1); with splits: over the test stimuli
     of each, (n_splits, 1); nothing is fitted, the training stimuli are not used. Torch tensors stay on their device.
-    max_bytes: bound on the working memory beside x and y. All pairs are ranked together, so that n stimuli take at
-    least 32 n^2 bytes (60 n^2 where they are whitened). Raises BlendnetError where max_bytes is less, as `rdm`, for
-    fewer than 3 (test) stimuli and unequal numbers of stimuli.
+    max_bytes: bound on the working memory beside x and y (in float64). All pairs are ranked together, so that n stimuli
+    take at least 36 n^2 bytes (60 n^2 where they are whitened). Raises BlendnetError where max_bytes is less, as
+    `rdm`, for fewer than 3 (test) stimuli and unequal numbers of stimuli.
     """
     if method not in METHODS:
         raise unknown("method", method, METHODS)
