@@ -56,9 +56,8 @@ def collect(profile: Profile, results: Path) -> dict[str, Any]:
     for verb in _units.WHOLE:
         if books[verb] or _units.note_path(results, verb, _units.ALL).exists():
             whole[verb] = _states(profile, results, verb, books[verb], queued or {})[_units.ALL]
-    parts = [
-        verbs[verb]["seconds_left"] for verb in _units.VERBS
-    ]  # of the chain: nobody need do the others for all runs
+    # Of the chain alone: nobody need do the others for all runs.
+    parts = [verbs[verb]["seconds_left"] for verb in _units.VERBS]
     return {
         "profile": profile.name, "results": str(results), "verbs": verbs, "whole": whole,
         "seconds_left": None if None in parts else sum(parts),
