@@ -175,10 +175,7 @@ WHY = {
     ("draw", "networks"): "the tables and one figure of all networks",
     ("predict", "networks"): "the tables of all networks, and which images each names, for their consistency",
     ("dissect", "networks"): "the rows of the tables",
-    (
-        "report",
-        "networks",
-    ): "the page, with the tables of all networks in it, a few times over while it is put together",
+    ("report", "networks"): "the page, with all tables in it, a few times over while it is put together",
 }
 
 

@@ -26,6 +26,11 @@ from pipelines.resources import resources
 
 EXECUTORS = ("here", "local", "slurm")
 PACE = Pace()
+# Verbs whose units go on within a run, from these files of its folder.
+LONG = {
+    "train": ("checkpoints", (checkpoint.META, state.STATE)),
+    "brainscore-layers": ("brainscore_layers", ("*.json",)),
+}
 STARTERS = ("submitit ", "srun: ", "slurmstepd: ")
 
 
@@ -183,21 +188,18 @@ def _unit(context: Context, verb: str, name: str, basis: str, program: str, own:
         arguments += ["--recording", recording]
     if verb == "train":
         arguments += ["--tracker", context.tracker]
-    elif context.force and verb != "brainscore-layers":
+    if context.force and verb not in LONG:
         arguments += ["--force"]
     return Unit(verb, name, str(results), tuple(arguments), basis, secrets.token_hex(8), program)
 
 
 def _forget(context: Context, unit: Unit) -> None:
-    """--force for a training, and for layers that take as long: once, here. In the unit it would start a requeued one
-    from its beginning again."""
-    if context.force and unit.verb == "train":
-        with context.lock("train", unit.run):
-            for name in (checkpoint.META, state.STATE):
-                context.folder("checkpoints", unit.run, name).unlink(missing_ok=True)
-    if context.force and unit.verb == "brainscore-layers":
+    """--force for units that take long: once, here. In the unit it would start a requeued one from its beginning
+    again."""
+    if context.force and unit.verb in LONG:
+        folder, patterns = LONG[unit.verb]
         with context.lock(unit.verb, unit.run):
-            for path in context.folder("brainscore_layers", unit.run).glob("*.json"):
+            for path in (p for pattern in patterns for p in context.folder(folder, unit.run).glob(pattern)):
                 path.unlink(missing_ok=True)
 
 

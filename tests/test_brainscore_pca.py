@@ -237,7 +237,6 @@ def test_by_units_of_another_process_files_and_table_are_the_same(chain, monkeyp
     write_json(note.with_name("brainscore-layers-cornet_z-none-blended-s0.json"), {})
     found = status.collect(sheet.DEMO, chain.results)["verbs"]["brainscore-layers"]
     assert found["units"][RUN.id]["state"] == "not started"
-    path.write_bytes(whole)
     path.write_bytes(b"{")
     assert status.collect(sheet.DEMO, chain.results)["verbs"]["brainscore-layers"]["counts"]["done"] == 0
     path.write_bytes(whole)

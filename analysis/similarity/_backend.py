@@ -99,14 +99,12 @@ def checked(
             f"features {tuple(x.shape)} or responses {tuple(y.shape)} are empty; check the layer and the recording"
         )
     for what, array in (("feature", x), ("neuroid", y)):
-        for columns in blocks(array.shape[1], 4096):
-            finite = xp.isfinite(array[:, columns])
-            if not bool(finite.all()):
-                stimulus, column = np.argwhere(~host(finite))[0]
-                raise BlendnetError(
-                    f"{what} {columns.start + column} is {float(array[stimulus, columns.start + column])} at stimulus "
-                    f"{stimulus}; leave the {what} or the stimulus out"
-                )
+        place = not_finite(xp, array)
+        if place is not None:
+            stimulus, column = place
+            raise BlendnetError(
+                f"{what} {column} is {float(array[place])} at stimulus {stimulus}; leave the {what} or the stimulus out"
+            )
     n = len(x)
     if splits is None:
         if n < n_test:
@@ -127,6 +125,16 @@ def checked(
                 "make splits for these stimuli with shuffle_splits"
             )
     return xp, x, double(y)
+
+
+def not_finite(xp: ModuleType, a: Array, width: int = 4096) -> tuple[int, int] | None:
+    """Row and column of a number of `a` that is NaN or infinite, None where there is none; width: columns at a time."""
+    for columns in blocks(a.shape[1], width):
+        finite = xp.isfinite(a[:, columns])
+        if not bool(finite.all()):
+            row, column = np.argwhere(~host(finite))[0]
+            return int(row), columns.start + int(column)
+    return None
 
 
 def unit_columns(xp: ModuleType, a: Array) -> tuple[Array, Array]:

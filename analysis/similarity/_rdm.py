@@ -67,7 +67,7 @@ def dissimilarities(xp: ModuleType, x: Array, stimuli: np.ndarray | None, *, dis
 def _patterns(xp: ModuleType, x: Array, stimuli: np.ndarray | None, width: int) -> tuple[Array, Array]:
     """Mean of each pattern, and its length about it; float64 (n_stimuli,) each."""
     p = x.shape[1]
-    parts = [slice(None)] if width == p else list(blocks(p, width))
+    parts = list(blocks(p, width))
     means = sum(double(rows(x[:, columns], stimuli)).sum(axis=1) for columns in parts) / p
     squares, size = means * 0.0, means * 0.0
     for columns in parts:

@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from analysis.similarity.rsa import n_stimuli
+
 
 def spearman(
     models: Tensor,
@@ -70,7 +72,7 @@ def point(values: Tensor, method: str) -> Tensor:
 
 def _whitened(values: Tensor) -> Tensor:
     """rsa._whitened of all pairs: their row effects are a row's sum less half of the mean, over n / 2."""
-    n = round((1 + (1 + 8 * len(values)) ** 0.5) / 2)
+    n = n_stimuli(values)
     i, j = torch.triu_indices(n, n, 1, device=values.device)
     g = -0.5 * values
     sums = torch.zeros(n, dtype=g.dtype, device=g.device).index_add_(0, i, g).index_add_(0, j, g)

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import numpy as np
 
-from analysis.similarity._backend import Array, blocks, checked, host, together
+from analysis.similarity._backend import Array, checked, not_finite, together
 from analysis.similarity._rdm import DISTANCES as DISTANCES
 from analysis.similarity._rdm import dissimilarities
 from analysis.similarity._splits import Splits
@@ -34,18 +34,13 @@ def rdm(x: Array, *, distance: str = "correlation", max_bytes: int = 2**32) -> A
     xp, (x,) = together(x)
     if x.ndim != 2 or len(x) < 3 or x.shape[1] == 0:
         raise BlendnetError(f"patterns of shape {tuple(x.shape)} make no RDM; (n_stimuli >= 3, n_features) are needed")
-    finite = None
-    for columns in blocks(x.shape[1], min(4096, max_bytes // len(x))):
-        finite = host(xp.isfinite(x[:, columns]))
-        if not finite.all():
-            stimulus, feature = np.argwhere(~finite)[0]
-            value = float(x[stimulus, columns.start + feature])
-            raise BlendnetError(f"feature {columns.start + feature} is {value} at stimulus {stimulus}; leave it out")
-    del finite
+    place = not_finite(xp, x, min(4096, max_bytes // len(x)))
+    if place is not None:
+        raise BlendnetError(f"feature {place[1]} is {float(x[place])} at stimulus {place[0]}; leave it out")
     return dissimilarities(xp, x, None, distance=distance, max_bytes=max_bytes)
 
 
-def n_stimuli(rdms: np.ndarray) -> int:
+def n_stimuli(rdms: Array) -> int:
     """How many stimuli an RDM vector (..., n_pairs) is about; BlendnetError where n_pairs is not n(n-1)/2."""
     n_pairs = np.shape(rdms)[-1]
     n = round((1 + float(np.sqrt(1 + 8 * n_pairs))) / 2)
@@ -138,8 +133,8 @@ def score_responses(
     In the form of the other metrics: splits None: over all stimuli, float64 (1, 1); with splits: over the test stimuli
     of each, (n_splits, 1); nothing is fitted, the training stimuli are not used. Torch tensors stay on their device.
     max_bytes: bound on the working memory beside x and y (in float64). All pairs are ranked together, so that n stimuli
-    take at least 36 n^2 bytes (60 n^2 where they are whitened). Raises BlendnetError where max_bytes is less, as
-    `rdm`, for fewer than 3 (test) stimuli and unequal numbers of stimuli.
+    take at least 32 n^2 bytes (36 for ranks, 60 where they are whitened). Raises BlendnetError where max_bytes is less,
+    as `rdm`, for fewer than 3 (test) stimuli and unequal numbers of stimuli.
     """
     if method not in METHODS:
         raise unknown("method", method, METHODS)
