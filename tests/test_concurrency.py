@@ -4,6 +4,7 @@ those of one process to the byte, in whatever order and whoever dies."""
 import json
 import os
 import shutil
+import signal
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -59,12 +60,15 @@ def test_processes_at_once_compute_each_unit_once(server, alone, tmp_path, n):
 @pytest.mark.slow
 def test_one_of_two_is_killed_and_the_other_finishes_all(server, alone, tmp_path):
     for verb in ("train", "extract", "score"):
-        first, second = (server.start(verb, tmp_path) for _ in range(2))
-        while not first.units() and not first.ended():
+        children = [server.start(verb, tmp_path) for _ in range(2)]
+        # Whichever computes first, in the midst of its first unit, whose lock nobody gives back: the other may find
+        # nothing left to do, and would have ended by the time that it were killed.
+        while not any(child.units() or child.ended() for child in children):
             time.sleep(0.005)
-        first.kill()  # in the midst of its first unit, whose lock nobody gives back
-        first.wait()
-        assert second.wait() == 0, second.output()[-2000:]
+        killed, other = sorted(children, key=lambda child: not child.units())
+        killed.kill()
+        assert killed.wait() == -signal.SIGKILL
+        assert other.wait() == 0, other.output()[-2000:]
     for verb in ("predict", "dissect", "correlate"):
         assert server.run(verb, tmp_path).status == 0
     same(tmp_path / "demo", alone[0])
