@@ -5,8 +5,8 @@ its own.
 
 sizes.json: list of {stimuli, neuroids, subjects, metric}, neuroids 0 for RDMs of so many subjects. CPU seconds of one
 thread: `layer`, what every layer costs (half A, half B, all stimuli, no interval); `once`, what comes to it for the
-layer that is reported (resamples, the shuffled row); `ceiling`, once a recording and process. `bytes`: the most held
-beyond the layer and the recording.
+layer that is reported (resamples, the shuffled row); `ceiling`, once a recording, since it is kept. `bytes`: the most
+held beyond the layer and the recording.
 """
 
 import json
@@ -52,7 +52,7 @@ def measure(size: dict[str, Any]) -> dict[str, float]:
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
     before = held()
     began = time.process_time()
-    scoring.ceiling_of(brain, metric, split[1], context.profile.n_bootstrap, how)
+    scoring.ceiling_of(context, brain, metric)
     ceiling = time.process_time()
     for half in (*split, np.arange(size["stimuli"])):
         given = {"rdms": rsa.subset(brain.rdms, half)} if brain.rdm_only else {"y": brain.mean()[half]}

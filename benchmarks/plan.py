@@ -132,9 +132,10 @@ def layers_of(network: str) -> int:
 
 
 def scoring_hours(full: Any, found: list[Area], text: str) -> tuple[float, float, list[str], float]:
-    """(CPU-hours of all scores, hours of the longest network, what was not measured, MB held at most)."""
+    """(CPU-hours of all scores, hours of the longest network, what was not measured, MB held at most). Ceilings are kept:
+    one network computes them, or waits for them, the others read them."""
     known = measured(text)
-    per_layer = once = most = 0.0
+    per_layer = once = ceilings = most = 0.0
     missing = []
     for area in found:
         for metric in metrics_of(full, area):
@@ -143,12 +144,13 @@ def scoring_hours(full: Any, found: list[Area], text: str) -> tuple[float, float
                 missing.append(metric)
                 continue
             per_layer += takes.layer
-            once += takes.once + takes.ceiling
+            once += takes.once
+            ceilings += takes.ceiling
             most = max(most, takes.mb)
     counts = [layers_of(run.network) for run in full.scored_runs()] + [1]  # the pixels
-    total = sum(n * per_layer + once for n in counts)
+    total = sum(n * per_layer + once for n in counts) + ceilings
     left = [f"{metric} of {missing.count(metric)} areas" for metric in dict.fromkeys(missing)]
-    return total / 3600, (max(counts) * per_layer + once) / 3600, left, most
+    return total / 3600, (max(counts) * per_layer + once + ceilings) / 3600, left, most
 
 
 def lines(results: Path = RESULTS, assumed: Assumed = ASSUMED, text: str | None = None) -> list[tuple[str, str, str]]:
@@ -216,8 +218,8 @@ def table(results: Path = RESULTS, assumed: Assumed = ASSUMED, text: str | None 
 def written(points: list[dict[str, Any]], sizes: dict[tuple[str, str], float], about: str) -> str:
     """The text of MEASURED."""
     head = ["# What the plan of the full sheet rests on", "", "CPU seconds of one thread, one layer of 1000 columns, "
-            "the full profile's splits and resamples: of every layer; once a network; of the ceiling, once a network "
-            "and recording. MB held at most beside layer and recording.", "",
+            "the full profile's splits and resamples: of every layer; once a network; of the ceiling, once a recording. "
+            "MB held at most beside layer and recording.", "",
             "| stimuli | neuroids | subjects | metric | layer, s | once, s | ceiling, s | MB |",
             "|" + "---|" * 8]  # fmt: skip
     body = [f"| {p['stimuli']} | {p['neuroids']} | {p['subjects']} | {p['metric']} | {p['layer']:.3g} | "

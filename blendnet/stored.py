@@ -23,6 +23,10 @@ PROGRESS: Kind = {"key": dict, "done": int}  # of an extraction that was broken 
 SCORES: Kind = {
     "key": {"recording_name": str, "metric?": str}, "scores": [dict], "layers": [dict], "samples?": [(float, None)],
 }  # fmt: skip
+CEILING: Kind = {
+    "key": dict, "ceiling": (float, None), "ceiling_lo": (float, None), "ceiling_hi": (float, None),
+    "samples": [(float, None)],
+}  # fmt: skip
 INSIDE: Kind = {"key": dict, "superposition?": [dict], "decoding?": [dict], "attention_maps?": [dict]}
 PLAN: Kind = {"budget_s": AMOUNT, "epochs": int, "sheet_recipe": dict, "runs": dict}
 # jobs/VERB.json: the jobs of a verb's units; jobs/VERB-RUN.json: how a unit ended.

@@ -19,6 +19,7 @@ from blendnet.data.decoding import sha256_pixels
 from blendnet.errors import BlendnetError
 from blendnet.files import left_over, make_folder, read_object, sha256_file, write_error
 from blendnet.training import state
+from pipelines._ceilings import FOLDER
 from pipelines.draw import DRAWN
 from pipelines.sheet import Profile
 
@@ -86,6 +87,8 @@ def products(results: Path) -> Iterator[Product]:
         for path in sorted(results.glob(f"{name}/*/*.json")):
             wrong = _raised(read_object, path, kind)
             yield Product(path, f"{verb} --only {path.parent.name}", wrong, sealed=_has_seal(path))
+    for path in sorted(results.joinpath(*FOLDER).glob("*.json")):
+        yield Product(path, "score", _raised(read_object, path, stored.CEILING), sealed=_has_seal(path))
     yield from _tables(results / "tables")
     yield from _figures(results / "figures")
     page = results / "report.html"

@@ -14,7 +14,7 @@ from blendnet.errors import BlendnetError
 from blendnet.files import read_object, sha256_of, write_json
 from blendnet.keys import code_version, difference, imported, stale
 from blendnet.run import Run
-from pipelines import _brainscore_pca, extract, networks, provenance, recordings, scoring
+from pipelines import _brainscore_pca, _ceilings, extract, networks, provenance, recordings, scoring
 from pipelines.context import Context, say
 
 # What every score runs through; the metric's own files come to it, so that a new metric leaves the others' scores be.
@@ -161,10 +161,14 @@ def settings_of(context: Context, metric: str) -> dict[str, Any]:
 
 def key_of(context: Context, activations_key: str, recording: Recording, metric: str) -> dict[str, Any]:
     """Everything that a score depends on."""
+    return _of_the_brain(context, recording, metric) | {"activations": activations_key}
+
+
+def _of_the_brain(context: Context, recording: Recording, metric: str) -> dict[str, Any]:
+    """Everything that a ceiling depends on."""
     own = f"blendnet/data/brain/{recording.name.split('-')[0]}.py"
     return settings_of(context, metric) | {
-        "activations": activations_key, "recording": recording.sha256, "recording_name": recording.name,
-        "brain_code": code_version(*imported(own)),
+        "recording": recording.sha256, "recording_name": recording.name, "brain_code": code_version(*imported(own)),
     }  # fmt: skip
 
 
@@ -189,7 +193,8 @@ def score_run(context: Context, run: Run | None, recording: Recording) -> None:
             continue
         if differs:
             say(f"  {recording.name}, {metric}: computed anew, differs in {'; '.join(differs[:3])}")
-        piece = scoring.compute(context, run, recording, xs, metric)
+        ceiling = _ceilings.ceiling_of(context, recording, metric, _of_the_brain(context, recording, metric))
+        piece = scoring.compute(context, run, recording, xs, metric, ceiling)
         for row in piece["scores"]:
             row.update(hashes_of(weights, activations_key, recording, metric))
         write_json(path, {"key": key, **piece})

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import t as student
@@ -41,11 +41,27 @@ def is_brain_score(recording: Recording) -> bool:
     return "stratify" in recording.about
 
 
+class Ceiling(NamedTuple):
+    """The ceiling of a recording's reported half with the ends of its interval, None where there is none; samples: for
+    RSA the ceiling in the first of the resamples that the score gets, else an empty array."""
+
+    ceiling: float | None
+    ceiling_lo: float | None
+    ceiling_hi: float | None
+    samples: np.ndarray
+
+    def columns(self) -> dict[str, float | None]:
+        """What scores.csv says of it."""
+        return {"ceiling": self.ceiling, "ceiling_lo": self.ceiling_lo, "ceiling_hi": self.ceiling_hi}
+
+
 def compute(
-    context: Context, run: Run | None, recording: Recording, xs: Mapping[str, np.ndarray], metric: str
-) -> dict[str, Any]:
+    context: Context, run: Run | None, recording: Recording, xs: Mapping[str, np.ndarray], metric: str,
+    ceiling: Ceiling | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Rows of scores.csv and layers.csv for one run, recording and metric, and the score in every resample (the same
-    stimuli and neuroids for every network, so that the samples of twins are paired); pure: reads and writes nothing."""
+    stimuli and neuroids for every network, so that the samples of twins are paired); pure: reads and writes nothing.
+    ceiling: what `ceiling_of` says, computed where it is not given."""
     p = context.profile
     about = _about(context, run) | {"recording": recording.name, "region": recording.region}
     how = how_of(context, recording)
@@ -53,17 +69,17 @@ def compute(
     brain: dict[str, Any] = {"rdms": recording.rdms} if recording.rdm_only else {"y": recording.mean()}
     depth = {layer: i / max(1, len(xs) - 1) for i, layer in enumerate(xs)}
     found = nested_commitment(xs, **brain, metric=metric, halves=split, n_boot=p.n_bootstrap, **how)
-    ceiling, reliability = ceiling_of(recording, metric, split[1], p.n_bootstrap, how)
+    ceiling = ceiling or ceiling_of(context, recording, metric)
     common = about | {
         "species": recording.species, "metric": metric, "normalisation": NORMALISATION,
         "n_neuroids": None if recording.rdm_only else len(recording.neuroid_ids),
         "n_subjects": len(set(recording.subjects)),
         "n_stimuli": len(recording.stimuli), "n_report": found.n_report, "planted": recording.planted,
         "planted_layer": _planted_layer(recording),
-    } | ceiling | other_animals(recording, metric, split[1], how)  # fmt: skip
+    } | ceiling.columns() | other_animals(recording, metric, split[1], how)  # fmt: skip
     # Intervals of the map are left out: they would cost more than all the claims together.
     layers = profile(xs, **brain, metric=metric, n_boot=0, **how)
-    by_ceiling = _ceiled(found, recording, metric, split[1], ceiling, reliability, how)
+    by_ceiling = _ceiled(found, recording, metric, split[1], ceiling, how)
     common["ceiling_below"] = by_ceiling["ceiling_below"]
     rows = [common | by_ceiling | _brain_scores_layer(recording, metric, layers) | {
         "layer": found.layer, "score": found.score, "lo": found.lo, "hi": found.hi,
@@ -73,25 +89,24 @@ def compute(
         rows.append(common | {"kind": "shuffled"} | _shuffled(context, recording, xs[found.layer], metric, split[1]))
     maps = [about | {
         "metric": metric, "layer": layer, "depth": depth[layer], "score": s.score, "lo": None, "hi": None,
-        "ceiling": ceiling["ceiling"], "n_neuroids": common["n_neuroids"], "n_stimuli": s.n_stimuli,
+        "ceiling": ceiling.ceiling, "n_neuroids": common["n_neuroids"], "n_stimuli": s.n_stimuli,
     } for layer, s in layers.items()]  # fmt: skip
     samples = [float(f"{v:.6g}") if math.isfinite(v) else None for v in found.samples]
     return {"scores": [_plain(r) for r in rows], "layers": [_plain(r) for r in maps], "samples": samples}
 
 
 def _ceiled(
-    found: Commitment, recording: Recording, metric: str, half: np.ndarray, ceiling: dict[str, float | None],
-    reliability: np.ndarray, how: dict[str, Any],
-) -> dict[str, Any]:  # fmt: skip
+    found: Commitment, recording: Recording, metric: str, half: np.ndarray, ceiling: Ceiling, how: dict[str, Any]
+) -> dict[str, Any]:
     """The score by its ceiling under every rule of COLUMNS; for regressions and RSA with an interval that carries both,
     resampled together; and whether the ceiling is too low to be divided by (None where there is no ceiling).
 
-    reliability: the ceiling in the resamples of an RSA score, or fewer of them. Regressions: percentiles. RSA: t times
-    the spread of the ratio, as its score has it: copies of a stimulus are left out of a resampled RDM, so
-    that with few clips its resamples lie to one side of the score, and only their spread can be used.
+    Regressions: percentiles. RSA: t times the spread of the ratio, as its score has it: copies of a stimulus are left
+    out of a resampled RDM, so that with few clips its resamples lie to one side of the score, and only their spread
+    can be used.
     """
-    samples = None
-    if metric in REGRESSIONS and len(found.samples) and ceiling["ceiling"] is not None:
+    samples, reliability = None, ceiling.samples
+    if metric in REGRESSIONS and len(found.samples) and ceiling.ceiling is not None:
         assert recording.trials is not None
         groups = None if how["groups"] is None else how["groups"][half]
         reliability = ceiling_in_resamples(
@@ -100,7 +115,7 @@ def _ceiled(
         samples = (found.samples, reliability)
     out: dict[str, Any] = {"ceiling_below": None}
     for rule, column in COLUMNS.items():
-        by = ceiled(found.score, _or_nan(ceiling["ceiling"]), normalisation=rule, samples=samples)
+        by = ceiled(found.score, _or_nan(ceiling.ceiling), normalisation=rule, samples=samples)
         value, lo, hi = float(by.value), float(by.lo), float(by.hi)
         if samples is None and len(reliability):
             ratios = ceiled(found.samples[: len(reliability)], reliability, normalisation=rule).value
@@ -111,7 +126,7 @@ def _ceiled(
                 spread = float(student.ppf(0.975, dof) * np.nanstd(ratios, ddof=1))
                 lo, hi = value - spread, value + spread
         out |= {column: value, f"{column}_lo": lo, f"{column}_hi": hi}
-        if ceiling["ceiling"] is not None:
+        if ceiling.ceiling is not None:
             out["ceiling_below"] = bool(by.below)
     return out
 
@@ -158,41 +173,38 @@ def _planted_layer(recording: Recording) -> str:
     return f"{recording.about['source_run']}:{recording.about['planted_layer']}"
 
 
-def ceiling_of(
-    recording: Recording, metric: str, half: np.ndarray, n_boot: int, how: dict[str, Any]
-) -> tuple[dict[str, float | None], np.ndarray]:
-    """`_ceiling`, computed once a process: it is the same for every network."""
-    kind = "regression" if metric in REGRESSIONS else metric
-    key = (recording.sha256, recording.name, recording.region, kind, half.tobytes(), n_boot, how["seed"])
-    if key not in _CEILINGS:
-        _CEILINGS[key] = _ceiling(recording, metric, half, n_boot, how)
-    return _CEILINGS[key]
-
-
-_CEILINGS: dict[tuple, tuple[dict[str, float | None], np.ndarray]] = {}
-# The chance row's interval need not be as smooth as those of the claims.
-SHUFFLED_BOOTSTRAP = 200
-
-
-def _ceiling(
-    recording: Recording, metric: str, half: np.ndarray, n_boot: int, how: dict[str, Any]
-) -> tuple[dict[str, float | None], np.ndarray]:
-    """Ceiling of the reported half with its interval, None where the recording has none; for RSA also the ceiling in
-    the first of the resamples that the score gets, else an empty array.
+def ceiling_of(context: Context, recording: Recording, metric: str) -> Ceiling:
+    """Ceiling of the reported half of a recording; computed once a process, since it is the same for every network.
 
     Regressions: median over neuroids of the split-half reliability; RSA of trials: that of the RDM; RSA of several
     subjects: the lower bound, with lower and upper bound as its range (Nili et al. 2014); metrics from brain to model:
     1, a model's units have no noise; others: the recording with itself under the same metric (self_ceiling.py).
     """
+    p, how = context.profile, how_of(context, recording)
+    half = halves(len(recording.stimuli), seed=p.score_seed, groups=how["groups"])[1]
+    kind = "regression" if metric in REGRESSIONS else metric
+    settings = (p.n_bootstrap, how["n_splits"], how["test_size"], how["seed"])
+    key = (recording.sha256, recording.name, recording.region, kind, half.tobytes(), *settings)
+    if key not in _CEILINGS:
+        _CEILINGS[key] = _ceiling(recording, metric, half, p.n_bootstrap, how)
+    return _CEILINGS[key]
+
+
+_CEILINGS: dict[tuple, Ceiling] = {}
+_NONE = Ceiling(None, None, None, np.empty(0))
+# The chance row's interval need not be as smooth as those of the claims.
+SHUFFLED_BOOTSTRAP = 200
+
+
+def _ceiling(recording: Recording, metric: str, half: np.ndarray, n_boot: int, how: dict[str, Any]) -> Ceiling:
     seed = how["seed"]
     samples = np.empty(0)
-    none: dict[str, float | None] = {"ceiling": None, "ceiling_lo": None, "ceiling_hi": None}
     method = "whitened" if metric == "rsa_whitened" else "spearman"
     if recording.rdms is not None:
         shown = subset(recording.rdms, half)
         lower, upper = subjects_ceiling(shown, method)
         if math.isnan(lower):
-            return none, samples
+            return _NONE
         # The whitened ceilings would cost a solve a resample and subject.
         if metric == "rsa":
             groups = groups_of(recording)
@@ -200,15 +212,15 @@ def _ceiling(
                 shown[:1], shown, n=_few(n_boot), seed=seed, groups=None if groups is None else groups[half]
             )
             samples = boot.ceiling_samples[:, 0, 0]
-        return {"ceiling": lower, "ceiling_lo": lower, "ceiling_hi": upper}, samples
+        return Ceiling(float(lower), float(lower), float(upper), samples)
     assert recording.trials is not None
     groups = groups_of(recording)
     trials, groups = recording.trials[half], None if groups is None else groups[half]
     if trials.shape[1] < 2:
-        return none, samples
+        return _NONE
     value: Any
     if metric in half_samples.REVERSED:
-        return {"ceiling": 1.0, "ceiling_lo": None, "ceiling_hi": None}, samples
+        return _NONE._replace(ceiling=1.0)
     if metric in half_samples.COMPARED:
         stratify = how.get("stratify")
         folds = {name: how[name] for name in ("n_splits", "test_size", "seed")}
@@ -229,8 +241,8 @@ def _ceiling(
         value = rdm_ceiling.interval(samples)
         samples = samples[1:]
     if math.isnan(value.value):
-        return none, np.empty(0)
-    return {"ceiling": value.value, "ceiling_lo": value.lo, "ceiling_hi": value.hi}, samples
+        return _NONE
+    return Ceiling(_or_none(value.value), _or_none(value.lo), _or_none(value.hi), samples)
 
 
 def _few(n_boot: int) -> int:
@@ -258,6 +270,10 @@ def _shuffled(context: Context, recording: Recording, x: np.ndarray, metric: str
 
 def _or_nan(value: float | None) -> float:
     return float("nan") if value is None else value
+
+
+def _or_none(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

@@ -166,9 +166,10 @@ def durations(child: Child, total: float) -> dict[str, float]:
 
 def snapshot(results: Path) -> dict[str, str]:
     """sha256 of every product below a results folder whose bytes do not tell the time: tables (training.csv without
-    the columns of a wall clock), weights, activations, predictions, pieces, figures."""
+    the columns of a wall clock), weights, activations, predictions, pieces, ceilings, figures."""
     wanted = ("tables/*.csv", "checkpoints/*/weights.safetensors", "activations/**/*.npy", "predictions/*/*",
-              "inside/*/*.json", "scores/*/*.json", "figures/*.p*", "figures/*.svg", "manifests/*.csv")  # fmt: skip
+              "inside/*/*.json", "scores/*/*.json", "cache/ceilings/*.json", "figures/*.p*", "figures/*.svg",
+              "manifests/*.csv")  # fmt: skip
     found = {}
     for path in sorted({p for pattern in wanted for p in results.glob(pattern)}):
         content = path.read_bytes()
@@ -301,8 +302,10 @@ def _count(log: Path) -> None:
     wrap(loop, "_epoch", lambda *a: f"train {a[9].id} epoch {a[5] if isinstance(a[5], int) else a[6]}")
     wrap(activations, "_array", lambda partial, layer, *a, **k:
          f"extract {partial.parent.name} {partial.name} {layer} {'new' if k['new'] else 'resumed'}")  # fmt: skip
-    wrap(scoring, "compute", lambda c, run, recording, xs, metric:
+    wrap(scoring, "compute", lambda c, run, recording, xs, metric, _:
          f"score {run.id if run else 'pixels'} {recording.name} {recording.region} {metric}")  # fmt: skip
+    wrap(scoring, "_ceiling", lambda recording, metric, *a:
+         f"score {recording.name} {recording.region} ceiling of {metric}")  # fmt: skip
     wrap(dissect, "_piece", lambda c, run, model, material, name: f"dissect {run.id} {name}")
     wrap(predict, "_write", lambda path, *a: f"predict {path.parent.name} {path.name}")
 
