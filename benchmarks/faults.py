@@ -36,8 +36,8 @@ KINDS = {
     "identities": "cache/identity-*.safetensors", "list of blends": "manifests/*.csv",
     "predictions": "predictions/*/*.csv", "key of predictions": "predictions/*/key.json",
     "activations": "activations/*/*/*.npy", "key of activations": "activations/*/*/key.json",
-    "inside piece": "inside/*/*.json", "score piece": "scores/*/*.json", "ceiling": "cache/ceilings/*.json",
-    "table": "tables/*.csv", "figure": "figures/*.p*", "report": "report.html",
+    "inside piece": "inside/*/*.json", "score piece": "scores/*/*.json", "table": "tables/*.csv",
+    "figure": "figures/*.p*", "report": "report.html",
 }  # fmt: skip
 Row = dict[str, Any]
 
