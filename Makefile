@@ -105,5 +105,6 @@ lock: $(READY)
 
 clean:
 	@rm -rf $(RESULTS)/$(PROFILE)/checkpoints $(RESULTS)/$(PROFILE)/activations $(RESULTS)/$(PROFILE)/cache \
-	  $(RESULTS)/$(PROFILE)/predictions $(RESULTS)/$(PROFILE)/inside $(RESULTS)/$(PROFILE)/scores $(RESULTS)/$(PROFILE)/manifests
+	  $(RESULTS)/$(PROFILE)/predictions $(RESULTS)/$(PROFILE)/inside $(RESULTS)/$(PROFILE)/scores $(RESULTS)/$(PROFILE)/manifests \
+	  $(RESULTS)/$(PROFILE)/brainscore_layers
 	@echo "removed the heavy products of profile $(PROFILE); tables, figures and report are kept"

@@ -132,8 +132,8 @@ def layers_of(network: str) -> int:
 
 
 def scoring_hours(full: Any, found: list[Area], text: str) -> tuple[float, float, list[str], float]:
-    """(CPU-hours of all scores, hours of the longest network, what was not measured, MB held at most). Ceilings are kept:
-    one network computes them, or waits for them, the others read them."""
+    """(CPU-hours of all scores, hours of the longest network, what was not measured, MB held at most). A ceiling is
+    kept: one network computes it, the others wait for it or read it."""
     known = measured(text)
     per_layer = once = ceilings = most = 0.0
     missing = []
@@ -218,8 +218,8 @@ def table(results: Path = RESULTS, assumed: Assumed = ASSUMED, text: str | None 
 def written(points: list[dict[str, Any]], sizes: dict[tuple[str, str], float], about: str) -> str:
     """The text of MEASURED."""
     head = ["# What the plan of the full sheet rests on", "", "CPU seconds of one thread, one layer of 1000 columns, "
-            "the full profile's splits and resamples: of every layer; once a network; of the ceiling, once a recording. "
-            "MB held at most beside layer and recording.", "",
+            "the full profile's splits and resamples: of every layer; once a network; of the ceiling, once a "
+            "recording. MB held at most beside layer and recording.", "",
             "| stimuli | neuroids | subjects | metric | layer, s | once, s | ceiling, s | MB |",
             "|" + "---|" * 8]  # fmt: skip
     body = [f"| {p['stimuli']} | {p['neuroids']} | {p['subjects']} | {p['metric']} | {p['layer']:.3g} | "

@@ -26,7 +26,8 @@ from scipy.stats import t as student
 
 from benchmarks import plan
 from benchmarks.similarity import commit, processor
-from blendnet.files import read_json, write_text
+from blendnet.errors import BlendnetError
+from blendnet.files import read_object, write_text
 
 FACTORS = (1, 3, 10, 30, 100)
 # Of one point: all points together take about a quarter of an hour on a machine that does nothing else.
@@ -220,7 +221,10 @@ def main() -> None:
     chosen = [s for s in SERIES if fnmatch(s[0], arguments.only) and (not arguments.quick or (s[0], s[2]) in few)]
     series = [{"step": s, "base": b, "grows": g, "factors": factors} for s, b, g in chosen]
     if arguments.points and arguments.points.exists():
-        kept = read_json(arguments.points)
+        try:
+            kept = read_object(arguments.points, {"points": [dict], "about": str}, "delete it, and all is measured")
+        except BlendnetError as error:
+            raise SystemExit(f"benchmarks.scaling: {error}") from error
         print(f"{arguments.points} is there: nothing is measured", file=sys.stderr)
     else:
         kept = {"points": measure(series, arguments.limit), "about": surroundings()}

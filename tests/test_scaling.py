@@ -95,6 +95,18 @@ def test_every_series_that_may_grow_has_its_reason():
     assert set(scaling.WHY) <= {(step, grows) for step, _, grows in scaling.SERIES}
 
 
+def test_a_file_of_points_that_is_none_is_one_line(tmp_path, monkeypatch):
+    """A list of points alone is what it held before it said what was measured."""
+    kept = tmp_path / "points.json"
+    monkeypatch.setattr("sys.argv", ["scaling", "--quick", "--points", str(kept)])
+    for text in ("[]", '{"points": []}', "{"):
+        kept.write_text(text)
+        with pytest.raises(SystemExit, match="^benchmarks.scaling: .*points.json") as error:
+            scaling.main()
+        assert "\n" not in str(error.value)
+
+
+
 def test_points_are_left_out_once_they_are_expected_to_be_over_the_limit(monkeypatch):
     monkeypatch.setattr(side, "forked", lambda point: {"cpu": float(point["layers"] ** 2), "seconds": 0.0})
     series = {"step": "extract", "base": SMALL, "grows": "layers", "factors": (1, 3, 10, 30, 100)}

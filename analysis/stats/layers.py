@@ -8,6 +8,7 @@ added is kept as `optimism`.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -224,7 +225,8 @@ class _Some(Mapping[str, Array]):
 
 def _folds(how: How) -> dict[str, Any]:
     """The cross-validation of `layer_score`, with its defaults."""
-    return {"n_splits": 10, "test_size": 0.1, "seed": 1} | {k: v for k, v in how.items() if k in _FOLDS}
+    known = signature(layer_score).parameters
+    return {name: how.get(name, known[name].default) for name in _FOLDS}
 
 
 _FOLDS = ("n_splits", "test_size", "seed")
