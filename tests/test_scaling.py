@@ -106,7 +106,6 @@ def test_a_file_of_points_that_is_none_is_one_line(tmp_path, monkeypatch):
         assert "\n" not in str(error.value)
 
 
-
 def test_points_are_left_out_once_they_are_expected_to_be_over_the_limit(monkeypatch):
     monkeypatch.setattr(side, "forked", lambda point: {"cpu": float(point["layers"] ** 2), "seconds": 0.0})
     series = {"step": "extract", "base": SMALL, "grows": "layers", "factors": (1, 3, 10, 30, 100)}

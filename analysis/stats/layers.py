@@ -225,11 +225,7 @@ class _Some(Mapping[str, Array]):
 
 def _folds(how: How) -> dict[str, Any]:
     """The cross-validation of `layer_score`, with its defaults."""
-    known = signature(layer_score).parameters
-    return {name: how.get(name, known[name].default) for name in _FOLDS}
-
-
-_FOLDS = ("n_splits", "test_size", "seed")
+    return _FOLDS | {name: value for name, value in how.items() if name in _FOLDS}
 
 
 def layer_score(
@@ -290,6 +286,11 @@ def layer_score(
     drawn = draw(np.flatnonzero(np.isfinite(values)), len(x), groups, n_boot, seed, over)
     samples = score_samples(r, predictions, responses, splits, drawn, n_boot)
     return LayerScore(aggregate(r), *interval(samples), values, len(x), samples)
+
+
+_FOLDS: dict[str, Any] = {
+    name: signature(layer_score).parameters[name].default for name in ("n_splits", "test_size", "seed")
+}
 
 
 def _rsa_score(
