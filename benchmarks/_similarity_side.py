@@ -3,8 +3,8 @@
     python -m benchmarks._similarity_side SIDE METRIC N P Q SPLITS REPEATS LAYERS OUT
 
 SIDE: ours, brain-score, cuda (ours on the GPU), single, together (LAYERS x 4 regions, one call for each or one for
-all). Writes OUT (.npz): seconds by the clock; cpu, the seconds of all threads together; bytes, the most held during a
-call beyond what was held before it; r (n_splits, q).
+all), one-region (LAYERS x 1 in one call). Writes OUT (.npz): seconds by the clock; cpu, the seconds of all threads
+together; bytes, the most held during a call beyond what was held before it; r (n_splits, q).
 """
 
 import os
@@ -103,7 +103,9 @@ def task(side: str, metric: str, n: int, p: int, q: int, n_splits: int, layers: 
     # The layers hold the same numbers, which costs the same and spares memory.
     xs = {f"layer{i}": x for i in range(layers)}
     ys = {region: material(n, p, q, seed=i)[1] for i, region in enumerate(REGIONS)}
-    if side == "together":
+    if side == "one-region":
+        ys = {REGIONS[0]: ys[REGIONS[0]]}
+    if side in ("together", "one-region"):
         return lambda: score_many(xs, ys, splits, **options)["layer0"][REGIONS[0]]
     pairs = [(x, y) for y in ys.values() for x in xs.values()]
     return lambda: np.stack([score(x, y, splits, **options) for x, y in pairs])[0]

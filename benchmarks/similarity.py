@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks._similarity_side import REGIONS
 from blendnet.files import write_text
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "brainscore-vision", "torch")
@@ -92,10 +93,19 @@ def rows_many(sizes: list[tuple[tuple[int, int, int], int]], n_splits: int, *, t
             )
             out.append(row(
                 metric, f"{layers} x 4, each {text(size)}", f"{single.seconds:.2f}", f"{together.seconds:.2f}",
-                f"{together.seconds / single.seconds:.2f}", f"{together.cpu / single.cpu:.2f}", megabytes(single),
-                megabytes(together),
+                f"{together.seconds / single.seconds:.2f}", f"{together.cpu / single.cpu:.2f}",
+                f"{own_part(metric, size, n_splits):.2f}", megabytes(single), megabytes(together),
             ))  # fmt: skip
     return out
+
+
+def own_part(metric: str, size: tuple[int, int, int], n_splits: int) -> float:
+    """What of a single call is the region's own, which no other region can share: what each of three more regions
+    adds to a call for one layer and one region, as a part of that call; CPU seconds on one thread."""
+    one, four = (
+        measure(side, metric, size, n_splits, repeats=5, threads=1, layers=1).cpu for side in ("one-region", "together")
+    )
+    return (four - one) / (len(REGIONS) - 1) / one
 
 
 def rows_cuda(sizes: list[tuple[int, int, int]], n_splits: int, *, repeats: int, threads: int) -> list[str]:
@@ -179,15 +189,17 @@ def table(
         lines += [
             "## Layers and regions in one call",
             "",
-            "| metric | layers x regions, size | single calls, s | one call, s | of it | of its CPU s | single, MB "
-            "| one call, MB |",
-            "|---|---|---|---|---|---|---|---|",
+            "| metric | layers x regions, size | single calls, s | one call, s | of it | of its CPU s | a region's own "
+            "| single, MB | one call, MB |",
+            "|---|---|---|---|---|---|---|---|---|",
             *rows_many(many, n_splits, threads=threads),
             "",
             "Regions share the Gram matrix of all stimuli and the rows that each split leaves out. A region's own part "
             "is not shared: the products of its responses with the features, and in PLS a power iteration of neuroids "
             "x neuroids for every component of every split. So the part of single calls that is left falls with "
-            "features and rises with neuroids, and the faster a single call has become, the larger it is.",
+            "features and rises with neuroids, and the faster a single call has become, the larger it is. `a region's "
+            "own`: what each of three more regions adds to a call for one, as a part of that (one layer, one thread): "
+            "were all else free, one call for any number of regions would still be this part of single calls.",
             "",
         ]
     if "gpu" in only:
