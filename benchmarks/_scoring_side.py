@@ -52,7 +52,7 @@ def measure(size: dict[str, Any]) -> dict[str, float]:
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
     before = held()
     began = time.process_time()
-    scoring.ceiling_of(context, brain, metric)
+    scoring.computed_ceiling(context, brain, metric)
     ceiling = time.process_time()
     for half in (*split, np.arange(size["stimuli"])):
         given = {"rdms": rsa.subset(brain.rdms, half)} if brain.rdm_only else {"y": brain.mean()[half]}

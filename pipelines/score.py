@@ -21,7 +21,7 @@ from pipelines.context import Context, say
 CODE = (
     "pipelines/scoring.py", "analysis/stats/layers.py", "analysis/stats/intervals.py", "analysis/similarity/_splits.py",
     "analysis/similarity/_arrays.py", "analysis/similarity/_ceiling.py", "analysis/similarity/_animals.py",
-    "pipelines/_other_animals.py",
+    "pipelines/_other_animals.py", "pipelines/_ceilings.py",
 )  # fmt: skip
 # The whitened comparison solves a system of the size of the stimuli in every resample.
 WHITENED_STIMULI = 300
@@ -161,11 +161,17 @@ def settings_of(context: Context, metric: str) -> dict[str, Any]:
 
 def key_of(context: Context, activations_key: str, recording: Recording, metric: str) -> dict[str, Any]:
     """Everything that a score depends on."""
-    return _of_the_brain(context, recording, metric) | {"activations": activations_key}
+    return _without_a_network(context, recording, metric) | {"activations": activations_key}
 
 
-def _of_the_brain(context: Context, recording: Recording, metric: str) -> dict[str, Any]:
-    """Everything that a ceiling depends on."""
+def kept_ceiling(context: Context, recording: Recording, metric: str) -> scoring.Ceiling:
+    """The ceiling of a recording, computed once for all networks."""
+    key = _without_a_network(context, recording, metric) | {"region": recording.region}
+    return _ceilings.ceiling_of(context, recording, metric, key)
+
+
+def _without_a_network(context: Context, recording: Recording, metric: str) -> dict[str, Any]:
+    """The part of a score's key that is the same for all networks."""
     own = f"blendnet/data/brain/{recording.name.split('-')[0]}.py"
     return settings_of(context, metric) | {
         "recording": recording.sha256, "recording_name": recording.name, "brain_code": code_version(*imported(own)),
@@ -193,8 +199,7 @@ def score_run(context: Context, run: Run | None, recording: Recording) -> None:
             continue
         if differs:
             say(f"  {recording.name}, {metric}: computed anew, differs in {'; '.join(differs[:3])}")
-        ceiling = _ceilings.ceiling_of(context, recording, metric, _of_the_brain(context, recording, metric))
-        piece = scoring.compute(context, run, recording, xs, metric, ceiling)
+        piece = scoring.compute(context, run, recording, xs, metric, kept_ceiling)
         for row in piece["scores"]:
             row.update(hashes_of(weights, activations_key, recording, metric))
         write_json(path, {"key": key, **piece})

@@ -1,7 +1,7 @@
 """One piece of scores.csv and layers.csv: a run, a recording, a metric. Pure: reads and writes nothing."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,11 +57,11 @@ class Ceiling(NamedTuple):
 
 def compute(
     context: Context, run: Run | None, recording: Recording, xs: Mapping[str, np.ndarray], metric: str,
-    ceiling: Ceiling | None = None,
+    ceiling_of: Callable[[Context, Recording, str], Ceiling] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Rows of scores.csv and layers.csv for one run, recording and metric, and the score in every resample (the same
     stimuli and neuroids for every network, so that the samples of twins are paired); pure: reads and writes nothing.
-    ceiling: what `ceiling_of` says, computed where it is not given."""
+    ceiling_of: gives the ceiling, `computed_ceiling` where there is none."""
     p = context.profile
     about = _about(context, run) | {"recording": recording.name, "region": recording.region}
     how = how_of(context, recording)
@@ -69,7 +69,7 @@ def compute(
     brain: dict[str, Any] = {"rdms": recording.rdms} if recording.rdm_only else {"y": recording.mean()}
     depth = {layer: i / max(1, len(xs) - 1) for i, layer in enumerate(xs)}
     found = nested_commitment(xs, **brain, metric=metric, halves=split, n_boot=p.n_bootstrap, **how)
-    ceiling = ceiling or ceiling_of(context, recording, metric)
+    ceiling = (ceiling_of or computed_ceiling)(context, recording, metric)
     common = about | {
         "species": recording.species, "metric": metric, "normalisation": NORMALISATION,
         "n_neuroids": None if recording.rdm_only else len(recording.neuroid_ids),
@@ -173,7 +173,7 @@ def _planted_layer(recording: Recording) -> str:
     return f"{recording.about['source_run']}:{recording.about['planted_layer']}"
 
 
-def ceiling_of(context: Context, recording: Recording, metric: str) -> Ceiling:
+def computed_ceiling(context: Context, recording: Recording, metric: str) -> Ceiling:
     """Ceiling of the reported half of a recording; computed once a process, since it is the same for every network.
 
     Regressions: median over neuroids of the split-half reliability; RSA of trials: that of the RDM; RSA of several
@@ -209,10 +209,10 @@ def _ceiling(recording: Recording, metric: str, half: np.ndarray, n_boot: int, h
         if metric == "rsa":
             groups = groups_of(recording)
             boot = rsa_bootstrap.bootstrap(
-                shown[:1], shown, n=_few(n_boot), seed=seed, groups=None if groups is None else groups[half]
+                shown[:1], shown, n=rdm_resamples(n_boot), seed=seed, groups=None if groups is None else groups[half]
             )
             samples = boot.ceiling_samples[:, 0, 0]
-        return Ceiling(float(lower), float(lower), float(upper), samples)
+        return Ceiling(_or_none(lower), _or_none(lower), _or_none(upper), samples)
     assert recording.trials is not None
     groups = groups_of(recording)
     trials, groups = recording.trials[half], None if groups is None else groups[half]
@@ -236,7 +236,7 @@ def _ceiling(recording: Recording, metric: str, half: np.ndarray, n_boot: int, h
         values = split_half(trials, seed=seed, n_boot=0, groups=groups, by=by).value
         value = with_interval(values, n=n_boot, seed=seed)
     else:
-        few = _few(n_boot)
+        few = rdm_resamples(n_boot)
         samples = rdm_ceiling.resampled(trials, method=method, n=10, seed=seed, n_boot=few, groups=groups)[0]
         value = rdm_ceiling.interval(samples)
         samples = samples[1:]
@@ -245,7 +245,7 @@ def _ceiling(recording: Recording, metric: str, half: np.ndarray, n_boot: int, h
     return Ceiling(_or_none(value.value), _or_none(value.lo), _or_none(value.hi), samples)
 
 
-def _few(n_boot: int) -> int:
+def rdm_resamples(n_boot: int) -> int:
     """Resamples of an RDM's ceiling, each of which takes many comparisons: enough for the ends of an interval."""
     return max(2, n_boot // 5)
 

@@ -1,15 +1,17 @@
 """Ceilings that are kept in the results folder: computed once for all networks and processes, read only where all that
 they rest on is equal, and never a silent wrong number."""
 
+import os
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from analysis import tables
-from blendnet import locks
+from blendnet import files, locks
 from blendnet.errors import BlendnetError
 from blendnet.files import read_json, write_json
-from pipelines import _ceilings, doctor, extract, recordings, score, scoring
+from pipelines import _ceilings, doctor, extract, recordings, score, scoring, verify
 from pipelines.context import Context
 from tests.test_score_chain_keys import OTHER, PROFILE, N, recording
 
@@ -92,7 +94,6 @@ def test_other_resamples_seeds_and_stimuli_are_other_ceilings(context, computed,
         assert computed == list(METRICS)
         computed.clear()
     monkeypatch.setattr(recordings, "load_one", lambda name, data: [recording(change=3)])
-    recordings.load(context)
     as_another_process()
     score.score(replace(context, profile=profile, only="pixels"))
     assert computed == list(METRICS)
@@ -103,24 +104,40 @@ def test_force_computes_once_a_process(context, computed):
     write = stored(context, "pls")
     found = read_json(write)
     write_json(write, found | {"ceiling": 0.123})
-    score.score(replace(context, force=True))
-    assert computed == list(METRICS)
+    for only in (OTHER.id, "pixels"):
+        score.score(replace(context, force=True, only=only))
+        assert computed == list(METRICS)
     assert read_json(write)["ceiling"] == found["ceiling"]
 
 
-def test_who_checks_a_score_computes_its_own(context, computed):
-    """A forged ceiling with a right hash goes into the table, as nobody can tell; compute, which verify calls, does not
-    look at it."""
+def test_force_waits_for_nobody(context, computed, monkeypatch):
+    held = context.lock("ceiling", stored(context, "pls").stem)
+    assert held.acquire()
+    waited = locks.wait
+
+    def not_for_this(lock, *args):
+        assert lock.path != held.path
+        waited(lock, *args)
+
+    monkeypatch.setattr(locks, "wait", not_for_this)
+    score.score(replace(context, force=True))
+    held.release()
+    assert len(list(context.folder("scores").glob("*/*.json"))) == len(METRICS)
+
+
+def test_verify_computes_its_own(context, computed, capsys):
+    """A forged ceiling with a right hash goes into the table, as nobody can tell from the file; verify says so."""
     path = stored(context, "pls")
-    right = read_json(path)["ceiling"]
+    asked = replace(context, only="pixels")
     write_json(path, read_json(path) | {"ceiling": 0.123})
     as_another_process()
-    score.score(replace(context, only="pixels"))
+    score.score(asked)
     assert table(context).loc[("pixels", "pls", "pixels"), "ceiling"] == 0.123
-    found = scoring.compute(
-        context, None, recording(), {"pixels": extract.pixels(context, recording().stimuli)[0]}, "pls"
-    )
-    assert found["scores"][0]["ceiling"] == right
+    assert verify.verify(asked, n=len(METRICS), seed=0) == 1
+    said = [line for line in capsys.readouterr().out.splitlines() if "DIFFERS" in line]
+    assert len(said) == 1
+    assert "V4 pls" in said[0]
+    assert "ceiling: 0.123000 -> 0." in said[0]
 
 
 @pytest.mark.parametrize("damage", [
@@ -171,8 +188,41 @@ def test_one_computes_and_the_other_waits(context, computed, monkeypatch, capsys
     assert not list(context.folder("locks").glob("*.lock"))
 
 
-def test_the_folder_is_beside_what_else_can_be_made_again(context):
-    assert sorted(p.name for p in context.folder(*_ceilings.FOLDER).iterdir()) == sorted(
-        f"cowley2023-made-V4-{metric}.json" for metric in METRICS
-    )
-    assert len(recording().trials) == N
+@pytest.mark.parametrize(("part", "value", "says"), [
+    ("ceiling", "x", "ceiling is 'x', no number"), ("samples", [None, "x"], "samples[1] is 'x', no number"),
+    ("samples", [0.5] * 9, "a ceiling in 9 resamples, not 2"),
+])  # fmt: skip
+def test_one_that_somebody_wrote_is_one_line(context, part, value, says):
+    path = stored(context, "rsa")
+    write_json(path, read_json(path) | {part: value})
+    as_another_process()
+    with pytest.raises(BlendnetError) as error:
+        score.score(replace(context, only="pixels"))
+    assert str(path) in str(error.value)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_lock_of_one_that_died_after_it_had_stored_its_ceiling_is_cleared_away(context, computed):
+    gone = os.fork()
+    if gone == 0:
+        os._exit(0)
+    os.waitpid(gone, 0)
+    left = context.lock("ceiling", stored(context, "pls").stem).path
+    write_json(left, {"word": "dead", "host": files.here(), "name": "here", "pid": gone, "began": "1"})
+    as_another_process()
+    score.score(replace(context, only="pixels"))
+    assert computed == []
+    assert not left.exists()
+
+
+def test_subjects_of_opposite_rdms_have_no_upper_end(context, tmp_path):
+    """Their pooled ranks are flat."""
+    ranks = np.arange(N * (N - 1) // 2, dtype=float)
+    made = replace(recording(), trials=None, rdms=np.stack([ranks, ranks[::-1]]), subjects=("a", "b"))
+    key = {"recording": "two"}
+    first = _ceilings.ceiling_of(context, made, "rsa_whitened", key)
+    assert first.ceiling_hi is None
+    as_another_process()
+    again = _ceilings.ceiling_of(context, made, "rsa_whitened", key)
+    assert again.columns() == first.columns()
