@@ -206,8 +206,8 @@ def table(
         lines += ["## On a GPU", "", *rows_cuda(sizes, n_splits, repeats=repeats, threads=threads), ""]
     lines += [
         f"{n_splits} splits; ridge with Brain-Score's penalty of 1 where none is chosen. Median of {repeats} runs "
-        "of ours after one that is not counted (a region's own: of 5), one run of Brain-Score's and of many calls; each "
-        f"side in a process of its own. {processor()}, {threads} threads, load at the start {load:.1f}, Python "
+        "of ours after one that is not counted (a region's own: of 5), one run of Brain-Score's and of many calls; "
+        f"each side in a process of its own. {processor()}, {threads} threads, load at the start {load:.1f}, Python "
         f"{platform.python_version()}, " + ", ".join(f"{p} {version(p)}" for p in PACKAGES) + f", {commit()}.",
         "Features: variances 1/k; half of the response variance is driven by them. Made by `python -m "
         "benchmarks.similarity`.",
