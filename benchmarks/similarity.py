@@ -199,7 +199,8 @@ def table(
             "x neuroids for every component of every split. So the part of single calls that is left falls with "
             "features and rises with neuroids, and the faster a single call has become, the larger it is. `a region's "
             "own`: what each of three more regions adds to a call for one, as a part of that (one layer, one thread): "
-            "were all else free, one call for any number of regions would still be this part of single calls.",
+            "were all else free, one call for any number of regions would still be this part of single calls on one "
+            "thread. With more it may be somewhat less, since single calls use those less well.",
             "",
         ]
     if "gpu" in only:

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from blendnet import locks, stored
+from blendnet import stored
 from blendnet._kinds import must_be
 from blendnet.data.brain.recording import Recording
 from blendnet.errors import BlendnetError
 from blendnet.files import read_object, write_json
 from blendnet.keys import difference
 from pipelines import scoring
-from pipelines.context import Context, say
+from pipelines.context import Context, take
 
 # Its folder below the results, beside what else can be made again.
 FOLDER = ("cache", "ceilings")
@@ -36,9 +36,7 @@ def ceiling_of(context: Context, recording: Recording, metric: str, key: dict[st
     # A lock that is there may be a dead one's, which whoever takes it clears away.
     if not lock.path.exists() and (known := _read(context, path, key)):
         return known
-    if not lock.acquire():
-        say(f"  waiting for the ceiling of {recording.name} {recording.region}, held by {locks.owner(lock.path)}")
-        locks.wait(lock)
+    take(lock, f"  waiting for the ceiling of {recording.name} {recording.region}")
     try:
         return _read(context, path, key) or _computed(context, recording, metric, key, path)
     finally:

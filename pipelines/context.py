@@ -99,9 +99,7 @@ class Context:
             if lock is None:
                 i = passed.pop(0)
                 lock = self.lock(step, names[i])
-                if not lock.acquire():
-                    say(f"[{step}] waiting for {names[i]}, held by {locks.owner(lock.path)}")
-                    locks.wait(lock)
+                take(lock, f"[{step}] waiting for {names[i]}")
             left = ""
             if turn:
                 seconds = (time.perf_counter() - began) / turn * (len(names) - turn)
@@ -126,6 +124,13 @@ def say(text: str) -> None:
     """One line to the user, at once; of several training processes the first alone speaks."""
     if os.environ.get("RANK", "0") == "0":
         print(text, flush=True)
+
+
+def take(lock: locks.Lock, waiting: str) -> None:
+    """Acquire a lock, however long it takes; where that is not at once, say for what, and who holds it."""
+    if not lock.acquire():
+        say(f"{waiting}, held by {locks.owner(lock.path)}")
+        locks.wait(lock)
 
 
 def duration(seconds: float) -> str:

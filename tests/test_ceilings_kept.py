@@ -216,7 +216,7 @@ def test_the_lock_of_one_that_died_after_it_had_stored_its_ceiling_is_cleared_aw
     assert not left.exists()
 
 
-def test_subjects_of_opposite_rdms_have_no_upper_end(context, tmp_path):
+def test_subjects_of_opposite_rdms_have_no_upper_end(context):
     """Their pooled ranks are flat."""
     ranks = np.arange(N * (N - 1) // 2, dtype=float)
     made = replace(recording(), trials=None, rdms=np.stack([ranks, ranks[::-1]]), subjects=("a", "b"))
