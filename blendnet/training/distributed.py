@@ -22,6 +22,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+from blendnet._meeting import meet  # enters no number
 from blendnet.errors import BlendnetError
 from blendnet.training.shared_norm import SharedBatchNorm
 
@@ -88,6 +89,7 @@ def processes(device: torch.device, timeout_s: float = TIMEOUT_S) -> Iterator[No
         return
     _start(device, timeout_s)
     try:
+        meet(_store, dist.get_rank(), asked_for(), timeout_s)  # enters no number
         yield
         dist.barrier()
     except BaseException as error:
